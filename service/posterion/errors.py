@@ -1,0 +1,346 @@
+"""Which deliberate errors exist, and which stable code and HTTP status each one carries.
+
+    PosterionError
+    ├── StructureError            one structure is at fault; its neighbours are served
+    │   ├── InvalidStructure      invalid-structure      422
+    │   ├── UnsupportedElement    unsupported-element    422
+    │   ├── UnsupportedProperty   unsupported-property   422
+    │   └── StructureTooLarge     structure-too-large    413
+    ├── EvaluationError           the evaluation of one structure went wrong
+    │   ├── EvaluationFailed      evaluation-failed      500
+    │   └── NonFiniteResult       non-finite-result      500
+    ├── RequestError              the whole request is refused
+    │   ├── MalformedBody         malformed-body         400
+    │   ├── Unauthenticated       unauthenticated        401
+    │   ├── Forbidden             forbidden              403
+    │   ├── NotFound              not-found              404
+    │   ├── UnknownModel          unknown-model          404
+    │   ├── MethodNotAllowed      method-not-allowed     405
+    │   ├── NotAcceptable         not-acceptable         406
+    │   ├── VersionMoved          version-moved          412
+    │   ├── TooLarge              too-large              413
+    │   ├── UnsupportedMediaType  unsupported-media-type 415
+    │   ├── InvalidRequest        invalid-request        422
+    │   └── QuotaExceeded         quota                  429, retryable
+    ├── ServiceError              the service cannot answer now
+    │   ├── InternalError         internal               500
+    │   ├── Overloaded            overloaded             503, retryable
+    │   ├── NotReady              not-ready              503, retryable
+    │   ├── Draining              draining               503, retryable
+    │   └── DeadlineExceeded      deadline               504, retryable
+    └── OperationError            a command of the trainer, the bank or the operator failed
+        ├── ConfigurationError    invalid-configuration
+        ├── DatasetError          invalid-dataset
+        ├── ChainDiverged         chain-diverged
+        ├── CheckpointMismatch    checkpoint-mismatch
+        ├── DiagnosticsRefused    diagnostics-refused
+        └── BankInvalid           invalid-bank
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One place in the input that is wrong.
+
+    Attributes:
+        pointer: RFC 6901 JSON pointer into the input, e.g. ``/structures/3/positions``.
+        detail: What was expected there and what came.
+    """
+
+    pointer: str
+    detail: str
+
+
+class PosterionError(Exception):
+    """Base of every deliberate error.
+
+    Attributes:
+        code: Stable machine-readable name.
+        status: HTTP status when the error answers a request.
+        title: Short human-readable summary of the code.
+        retryable: Whether the same request may succeed later.
+        detail: What happened, with the values concerned.
+        faults: Places in the input that are wrong; pointers are relative to the object
+            the raiser knows (a structure, or the whole request).
+        retry_after_s: When to try again, in seconds, if known.
+    """
+
+    code: ClassVar[str] = "internal"
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "Internal error"
+    retryable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        faults: tuple[Fault, ...] = (),
+        retry_after_s: float | None = None,
+    ) -> None:
+        """Keep the sentence and the faults that explain the error."""
+        super().__init__(detail)
+        self.detail = detail
+        self.faults = faults
+        self.retry_after_s = retry_after_s
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Rebuild with keyword-only fields when the error crosses a process."""
+        return (_rebuild, (type(self), self.detail, self.faults, self.retry_after_s))
+
+
+def _rebuild(
+    kind: type[PosterionError],
+    detail: str,
+    faults: tuple[Fault, ...],
+    retry_after_s: float | None,
+) -> PosterionError:
+    return kind(detail, faults=faults, retry_after_s=retry_after_s)
+
+
+class StructureError(PosterionError):
+    """One structure cannot be evaluated."""
+
+    code = "invalid-structure"
+    status = 422
+    title = "Invalid structure"
+
+
+class InvalidStructure(StructureError):
+    """Shapes, cell, numbers or distances are wrong."""
+
+
+class UnsupportedElement(StructureError):
+    """The model was not trained on an element of the structure."""
+
+    code = "unsupported-element"
+    title = "Unsupported element"
+
+
+class UnsupportedProperty(StructureError):
+    """The model does not describe what was asked, e.g. a charge."""
+
+    code = "unsupported-property"
+    title = "Unsupported property"
+
+
+class StructureTooLarge(StructureError):
+    """The structure exceeds the declared number of atoms or edges."""
+
+    code = "structure-too-large"
+    status = 413
+    title = "Structure too large"
+
+
+class EvaluationError(PosterionError):
+    """The evaluation of one structure went wrong."""
+
+    code = "evaluation-failed"
+    title = "Evaluation failed"
+
+
+class EvaluationFailed(EvaluationError):
+    """The model raised while evaluating the structure alone."""
+
+
+class NonFiniteResult(EvaluationError):
+    """The model answered NaN or infinity."""
+
+    code = "non-finite-result"
+    title = "Non-finite result"
+
+
+class RequestError(PosterionError):
+    """The whole request is refused."""
+
+    code = "invalid-request"
+    status = 422
+    title = "Invalid request"
+
+
+class MalformedBody(RequestError):
+    """The body is not a document of its media type."""
+
+    code = "malformed-body"
+    status = 400
+    title = "Malformed body"
+
+
+class Unauthenticated(RequestError):
+    """No valid credentials."""
+
+    code = "unauthenticated"
+    status = 401
+    title = "Unauthenticated"
+
+
+class Forbidden(RequestError):
+    """The credentials do not allow this."""
+
+    code = "forbidden"
+    status = 403
+    title = "Forbidden"
+
+
+class NotFound(RequestError):
+    """No such route."""
+
+    code = "not-found"
+    status = 404
+    title = "Not found"
+
+
+class UnknownModel(RequestError):
+    """No such model, version or alias."""
+
+    code = "unknown-model"
+    status = 404
+    title = "Unknown model"
+
+
+class MethodNotAllowed(RequestError):
+    """The route exists, the method does not."""
+
+    code = "method-not-allowed"
+    status = 405
+    title = "Method not allowed"
+
+
+class NotAcceptable(RequestError):
+    """None of the accepted media types can be produced."""
+
+    code = "not-acceptable"
+    status = 406
+    title = "Not acceptable"
+
+
+class VersionMoved(RequestError):
+    """The served version is not the one the request is pinned to."""
+
+    code = "version-moved"
+    status = 412
+    title = "Version moved"
+
+
+class TooLarge(RequestError):
+    """The body or the request exceeds a declared limit."""
+
+    code = "too-large"
+    status = 413
+    title = "Too large"
+
+
+class UnsupportedMediaType(RequestError):
+    """The media type or content encoding is not understood."""
+
+    code = "unsupported-media-type"
+    status = 415
+    title = "Unsupported media type"
+
+
+class InvalidRequest(RequestError):
+    """The document is well formed but not a valid request."""
+
+
+class QuotaExceeded(RequestError):
+    """The caller has used up its share."""
+
+    code = "quota"
+    status = 429
+    title = "Quota exceeded"
+    retryable = True
+
+
+class ServiceError(PosterionError):
+    """The service cannot answer now."""
+
+
+class InternalError(ServiceError):
+    """A defect of the service."""
+
+
+class Overloaded(ServiceError):
+    """The queue is full."""
+
+    code = "overloaded"
+    status = 503
+    title = "Overloaded"
+    retryable = True
+
+
+class NotReady(ServiceError):
+    """The service has not finished loading."""
+
+    code = "not-ready"
+    status = 503
+    title = "Not ready"
+    retryable = True
+
+
+class Draining(ServiceError):
+    """The service is shutting down."""
+
+    code = "draining"
+    status = 503
+    title = "Draining"
+    retryable = True
+
+
+class DeadlineExceeded(ServiceError):
+    """The deadline of the request passed before it was evaluated."""
+
+    code = "deadline"
+    status = 504
+    title = "Deadline exceeded"
+    retryable = True
+
+
+class OperationError(PosterionError):
+    """A command of the trainer, the bank or the operator failed."""
+
+    code = "operation-failed"
+    title = "Operation failed"
+
+
+class ConfigurationError(OperationError):
+    """A configuration file or option is wrong."""
+
+    code = "invalid-configuration"
+    title = "Invalid configuration"
+
+
+class DatasetError(OperationError):
+    """A data set cannot be read or used."""
+
+    code = "invalid-dataset"
+    title = "Invalid data set"
+
+
+class ChainDiverged(OperationError):
+    """A chain left the region where its gradients are finite and could not return."""
+
+    code = "chain-diverged"
+    title = "Chain diverged"
+
+
+class CheckpointMismatch(OperationError):
+    """A checkpoint belongs to another configuration, or is damaged."""
+
+    code = "checkpoint-mismatch"
+    title = "Checkpoint mismatch"
+
+
+class DiagnosticsRefused(OperationError):
+    """The chains did not pass the gates of publication."""
+
+    code = "diagnostics-refused"
+    title = "Diagnostics refused"
+
+
+class BankInvalid(OperationError):
+    """A sample set cannot be turned into a bank."""
+
+    code = "invalid-bank"
+    title = "Invalid bank"

@@ -1,0 +1,1 @@
+"""Plain data: structures in, predictions out. numpy only."""

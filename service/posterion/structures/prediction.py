@@ -1,0 +1,139 @@
+"""What we answer for one structure: energy, forces, stress, their uncertainty, and flags."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+
+FlagCode = Literal[
+    "force-epistemic-high",
+    "energy-epistemic-high",
+    "latent-density-low",
+    "close-contact",
+    "isolated-atom",
+    "composition-unseen",
+]
+Severity = Literal["candidate", "failed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flag:
+    """A decision about one structure, with the evidence behind it.
+
+    Attributes:
+        code: Which rule decided.
+        severity: ``candidate`` (worth a reference calculation) or ``failed`` (do not use).
+        atoms: Indices of the atoms concerned; empty when the whole structure is meant.
+        metric: Name of the number compared.
+        value: Its value, in ``unit``.
+        threshold: What it was compared with, in ``unit``.
+        unit: Unit of value and threshold.
+        threshold_source: Where the threshold came from, e.g. ``calibration``.
+        coverage: Fraction of held-out frames on the trusted side of the threshold, as
+            measured at calibration; None where the rule is not statistical.
+        calibration_id: Digest of the calibration the threshold belongs to.
+    """
+
+    code: FlagCode
+    severity: Severity
+    atoms: tuple[int, ...]
+    metric: str
+    value: float
+    threshold: float
+    unit: str
+    threshold_source: str
+    coverage: float | None
+    calibration_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleOutputs:
+    """What each posterior sample answers; not calibrated.
+
+    Attributes:
+        energies: Shape ``(n_samples,)``, eV.
+        forces: Shape ``(n_samples, n_atoms, 3)``, eV/Angstrom, if asked for.
+        stress: Shape ``(n_samples, 3, 3)``, eV/Angstrom^3, if asked for and periodic.
+    """
+
+    energies: FloatArray
+    forces: FloatArray | None
+    stress: FloatArray | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uncertainty:
+    """Standard deviations of energy and forces, split by source.
+
+    ``epistemic`` is the spread of the posterior samples (ddof 1) times its calibration
+    factor; total^2 = epistemic^2 + aleatoric^2, element by element.
+
+    Attributes:
+        calibrated: Whether calibration factors were applied.
+        energy_epistemic: eV.
+        energy_aleatoric: eV.
+        forces_epistemic: Shape ``(n_atoms, 3)``, eV/Angstrom.
+        forces_aleatoric: Shape ``(n_atoms,)``, eV/Angstrom per component.
+        samples: What each sample answers, if asked for.
+    """
+
+    calibrated: bool
+    energy_epistemic: float
+    energy_aleatoric: float
+    forces_epistemic: FloatArray
+    forces_aleatoric: FloatArray
+    samples: SampleOutputs | None = None
+
+    @property
+    def energy_total(self) -> float:
+        """Total standard deviation of the energy, eV."""
+        return float(np.hypot(self.energy_epistemic, self.energy_aleatoric))
+
+    @property
+    def forces_total(self) -> FloatArray:
+        """Total standard deviation of each force component, shape ``(n_atoms, 3)``."""
+        return np.hypot(self.forces_epistemic, self.forces_aleatoric[:, None])
+
+    @property
+    def forces_per_atom(self) -> FloatArray:
+        """Epistemic e_i = sqrt(mean over components of epistemic^2), ``(n_atoms,)``."""
+        per_atom: FloatArray = np.sqrt(np.mean(self.forces_epistemic**2, axis=1))
+        return per_atom
+
+    @property
+    def forces_max(self) -> float:
+        """Largest e_i of the structure, eV/Angstrom."""
+        return float(self.forces_per_atom.max())
+
+    @property
+    def forces_rms(self) -> float:
+        """Root mean square of e_i over the atoms, eV/Angstrom."""
+        return float(np.sqrt(np.mean(self.forces_epistemic**2)))
+
+    @property
+    def argmax_atom(self) -> int:
+        """Index of the atom with the largest e_i."""
+        return int(self.forces_per_atom.argmax())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """The answer for one structure.
+
+    Attributes:
+        energy: Mean over the posterior samples, eV.
+        forces: Exact negative gradient of ``energy``, ``(n_atoms, 3)``, eV/Angstrom.
+        stress: ``(3, 3)``, eV/Angstrom^3, positive = tension; None unless fully periodic
+            and asked for.
+        uncertainty: None unless asked for.
+        flags: At most one per code, the highest severity.
+    """
+
+    energy: float
+    forces: FloatArray
+    stress: FloatArray | None
+    uncertainty: Uncertainty | None
+    flags: tuple[Flag, ...]
