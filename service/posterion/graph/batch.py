@@ -1,0 +1,136 @@
+"""How structures of any mix become one batch of tensors.
+
+Building a graph is numpy and may run in any thread; collating copies to the device.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from posterion.structures.neighbors import neighbor_pairs
+from posterion.structures.structure import Structure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Graph:
+    """One structure with its edges.
+
+    Attributes:
+        structure: The structure the edges belong to.
+        edge_index: Shape ``(2, n_edges)``: row 0 = centre i, row 1 = neighbour j.
+        shifts: Shape ``(n_edges, 3)``, Angstrom: r_ij = positions[j] + shift - positions[i].
+        distances: Shape ``(n_edges,)``, Angstrom.
+    """
+
+    structure: Structure
+    edge_index: NDArray[np.int64]
+    shifts: NDArray[np.float64]
+    distances: NDArray[np.float64]
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms."""
+        return self.structure.n_atoms
+
+    @property
+    def n_edges(self) -> int:
+        """Number of directed edges."""
+        return self.edge_index.shape[1]
+
+    @property
+    def min_distance(self) -> float:
+        """Shortest edge in Angstrom; infinity without edges."""
+        return float(self.distances.min(initial=np.inf))
+
+
+def build_graph(structure: Structure, cutoff: float) -> Graph:
+    """Find the edges of one structure.
+
+    Args:
+        structure: A checked structure.
+        cutoff: Largest edge length, Angstrom.
+
+    Returns:
+        The graph, both directions of every pair included.
+    """
+    pairs = neighbor_pairs(structure.positions, structure.cell, structure.pbc, cutoff=cutoff)
+    vectors = pairs.vectors(structure.positions)
+    return Graph(
+        structure=structure,
+        edge_index=np.stack([pairs.centre, pairs.neighbor]),
+        shifts=pairs.shifts,
+        distances=np.linalg.norm(vectors, axis=1),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class GraphBatch:
+    """Structures evaluated together, concatenated atom by atom.
+
+    Attributes:
+        positions: Shape ``(n_atoms, 3)``, Angstrom.
+        atomic_numbers: Shape ``(n_atoms,)``.
+        edge_index: Shape ``(2, n_edges)``: row 0 = centre, row 1 = neighbour.
+        shifts: Shape ``(n_edges, 3)``, Angstrom.
+        structure_index: Shape ``(n_atoms,)``: which structure an atom belongs to.
+        cell: Shape ``(n_structures, 3, 3)``, Angstrom, rows = vectors; zeros if none.
+        n_structures: Number of structures.
+    """
+
+    positions: Tensor
+    atomic_numbers: Tensor
+    edge_index: Tensor
+    shifts: Tensor
+    structure_index: Tensor
+    cell: Tensor
+    n_structures: int
+
+    @property
+    def n_atoms(self) -> Tensor:
+        """Atoms per structure, shape ``(n_structures,)``."""
+        return torch.bincount(self.structure_index, minlength=self.n_structures)
+
+
+def collate(
+    graphs: Sequence[Graph], *, dtype: torch.dtype, device: torch.device | str
+) -> GraphBatch:
+    """Concatenate graphs into one batch on a device.
+
+    Positions are centred per structure in float64 before the cast, so that a molecule far
+    from the origin keeps its digits in float32; energies and forces do not notice.
+
+    Args:
+        graphs: At least one graph.
+        dtype: Floating type of positions, shifts and cells.
+        device: Where the tensors go.
+
+    Returns:
+        The batch, in the order of ``graphs``.
+    """
+    if not graphs:
+        raise ValueError("graphs must hold at least one graph, got none")
+    sizes = np.array([graph.n_atoms for graph in graphs])
+    offsets = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    positions = [g.structure.positions - g.structure.positions.mean(axis=0) for g in graphs]
+    edges = [graph.edge_index + offset for graph, offset in zip(graphs, offsets, strict=True)]
+    cells = [np.zeros((3, 3)) if g.structure.cell is None else g.structure.cell for g in graphs]
+
+    def real(array: NDArray[np.float64]) -> Tensor:
+        return torch.from_numpy(array).to(device=device, dtype=dtype)
+
+    def whole(array: NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(array).to(device=device)
+
+    return GraphBatch(
+        positions=real(np.concatenate(positions)),
+        atomic_numbers=whole(np.concatenate([g.structure.atomic_numbers for g in graphs])),
+        edge_index=whole(np.concatenate(edges, axis=1)),
+        shifts=real(np.concatenate([graph.shifts for graph in graphs])),
+        structure_index=whole(np.repeat(np.arange(len(graphs)), sizes)),
+        cell=real(np.stack(cells)),
+        n_structures=len(graphs),
+    )

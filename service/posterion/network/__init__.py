@@ -1,0 +1,1 @@
+"""The stochastic NequIP: an equivariant network whose weights are random variables."""

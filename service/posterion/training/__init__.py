@@ -1,0 +1,1 @@
+"""The trainer job: from labelled frames to a published sample set."""
