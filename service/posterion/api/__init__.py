@@ -1,0 +1,1 @@
+"""The REST API: FastAPI over a `Backend`; knows neither torch nor Ray."""

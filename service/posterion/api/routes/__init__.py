@@ -1,0 +1,1 @@
+"""One module per group of routes; each function reads the request and calls one step."""
