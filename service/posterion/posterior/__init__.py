@@ -1,0 +1,1 @@
+"""Markov chain Monte Carlo over a parameter vector, given only minibatch gradients."""
