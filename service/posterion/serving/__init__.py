@@ -1,0 +1,1 @@
+"""Batching, roll-out and processes: everything between the API and the predictor."""

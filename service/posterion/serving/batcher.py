@@ -1,0 +1,302 @@
+"""How structures of concurrent requests share the device, a batch at a time.
+
+The batch is formed at the moment the device becomes free, out of everything that waits by
+then. There is no waiting time to tune: an idle device starts at once, a busy one lets the
+next batch grow. What a device is stays outside; this module sees one blocking function.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from posterion.errors import (
+    DeadlineExceeded,
+    Draining,
+    InternalError,
+    Overloaded,
+    PosterionError,
+)
+from posterion.serving.bounds import AdaptiveBounds
+from posterion.serving.formation import Batch, Cost, Line, Waiting
+from posterion.serving.isolation import Outcome, evaluate_isolated
+from posterion.serving.work import Answers, BatcherLimits, BatchRecord, Evaluator, Work
+
+GroupT = TypeVar("GroupT", bound=Hashable)
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Done(Generic[ResultT]):
+    result: ResultT | PosterionError
+    queue_s: float = 0.0
+    evaluate_s: float = 0.0
+
+
+@dataclass(slots=True)
+class _State:
+    n_admitted: int = 0
+    busy: bool = False
+    draining: bool = False
+    last_progress: float = 0.0
+    structures_per_s: float = 0.0
+
+
+def _ignore(_record: BatchRecord) -> None:
+    """Observe nothing."""
+
+
+class Batcher(Generic[GroupT, ItemT, ResultT]):
+    """One device and the line of structures in front of it.
+
+    All methods belong to the event loop that called ``start``; only the evaluator runs in
+    another thread.
+    """
+
+    def __init__(
+        self,
+        evaluate: Evaluator[GroupT, ItemT, ResultT],
+        limits: BatcherLimits,
+        *,
+        observe: Callable[[BatchRecord], None] = _ignore,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Take the device; nothing runs before ``start``.
+
+        Args:
+            evaluate: The device.
+            limits: How much may wait and how long a batch may take.
+            observe: Called in the event loop after every batch.
+            clock: Seconds on a monotonic clock.
+        """
+        self._evaluate = evaluate
+        self._limits = limits
+        self._observe = observe
+        self._clock = clock
+        self._bounds = AdaptiveBounds(limits.bounds)
+        self._line: Line[GroupT, ItemT, _Done[ResultT]] = Line()
+        self._state = _State(last_progress=clock())
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._device = ThreadPoolExecutor(max_workers=1, thread_name_prefix="device")
+        self._loop_task: asyncio.Task[None] | None = None
+
+    @property
+    def bounds(self) -> Cost:
+        """What the next batch may cost."""
+        return self._bounds.current
+
+    @property
+    def n_waiting(self) -> int:
+        """Structures in the line."""
+        return len(self._line)
+
+    @property
+    def n_admitted(self) -> int:
+        """Structures admitted and not yet answered."""
+        return self._state.n_admitted
+
+    def start(self) -> None:
+        """Begin to serve the line."""
+        self._loop_task = asyncio.create_task(self._supervise(), name="batcher")
+
+    def healthy(self) -> bool:
+        """Whether the device is idle or has made progress within the stall timeout."""
+        if self._loop_task is None or self._loop_task.done():
+            return False
+        if not self._state.busy and not self._line:
+            return True
+        return self._clock() - self._state.last_progress < self._limits.stall_timeout_s
+
+    @contextlib.contextmanager
+    def admission(self, n_structures: int) -> Iterator[None]:
+        """Count the structures of a request as present while the block runs.
+
+        Args:
+            n_structures: Structures in the request.
+
+        Raises:
+            Draining: If the service is shutting down.
+            Overloaded: If the structures present leave no room; an empty service takes any
+                request.
+        """
+        state = self._state
+        if state.draining:
+            raise Draining("the service is shutting down", retry_after_s=5.0)
+        if state.n_admitted and state.n_admitted + n_structures > self._limits.max_structures:
+            raise Overloaded(
+                f"{state.n_admitted} structures are being served and the request brings "
+                f"{n_structures}; the limit is {self._limits.max_structures}",
+                retry_after_s=self._clearing_time_s(),
+            )
+        state.n_admitted += n_structures
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            state.n_admitted -= n_structures
+            if state.n_admitted == 0:
+                self._idle.set()
+
+    async def submit(
+        self, group: GroupT, works: Sequence[Work[ItemT]], *, deadline: float | None = None
+    ) -> Answers[ResultT]:
+        """Wait in line with the structures of one request until all are answered.
+
+        Args:
+            group: What they share; only structures of one group meet in a batch.
+            works: The structures.
+            deadline: Clock reading after which no answer is wanted.
+
+        Returns:
+            One result or error per structure, in order.
+
+        Raises:
+            DeadlineExceeded: If the deadline passes first.
+        """
+        now = self._clock()
+        waiting = [
+            Waiting(
+                item=work.item,
+                cost=work.cost,
+                answer=asyncio.get_running_loop().create_future(),
+                deadline=deadline,
+                arrived=now,
+            )
+            for work in works
+        ]
+        if not self.n_waiting and not self._state.busy:
+            self._state.last_progress = now
+        self._line.join(group, waiting)
+        self._wake.set()
+        try:
+            async with asyncio.timeout(None if deadline is None else deadline - now):
+                done = [await each.answer for each in waiting]
+        except TimeoutError as error:
+            raise DeadlineExceeded("the deadline passed before the answer") from error
+        finally:
+            for each in waiting:
+                each.answer.cancel()
+        return Answers(
+            results=tuple(each.result for each in done),
+            queue_s=max((each.queue_s for each in done), default=0.0),
+            evaluate_s=max((each.evaluate_s for each in done), default=0.0),
+        )
+
+    def refuse_new(self) -> None:
+        """Refuse further requests with Draining; those admitted go on."""
+        self._state.draining = True
+
+    async def stop(self, drain_timeout_s: float) -> None:
+        """Refuse new requests, let the admitted ones finish, then stop.
+
+        Args:
+            drain_timeout_s: How long to wait; whoever is left then gets Draining.
+        """
+        self.refuse_new()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(drain_timeout_s):
+                await self._idle.wait()
+        if self._loop_task is not None:
+            self._loop_task.cancel()
+            await asyncio.gather(self._loop_task, return_exceptions=True)
+        self._answer_with(self._line.clear(), Draining("the service was shut down"))
+        self._device.shutdown(wait=False, cancel_futures=True)
+
+    def _clearing_time_s(self) -> float:
+        """Estimate when what is admitted now will be answered, between 1 and 30 s."""
+        if self._state.structures_per_s == 0.0:
+            return 1.0
+        return min(30.0, max(1.0, self._state.n_admitted / self._state.structures_per_s))
+
+    async def _supervise(self) -> None:
+        """Serve the line for ever; a defect fails one batch, never the loop."""
+        while True:
+            await self._wake.wait()
+            batch = self._line.form(self._bounds.current, self._clock())
+            if batch is None:
+                self._wake.clear()
+                continue
+            self._answer_with(batch.expired, DeadlineExceeded("the deadline passed in the queue"))
+            try:
+                await self._serve(batch)
+            except asyncio.CancelledError:
+                self._answer_with(batch.members, Draining("the service was shut down"))
+                raise
+            except Exception:
+                logger.exception("a batch of %d structures was lost", len(batch.members))
+                self._answer_with(batch.members, InternalError("the batch could not be served"))
+            finally:
+                self._state.busy = False
+                self._state.last_progress = self._clock()
+
+    async def _serve(self, batch: Batch[GroupT, ItemT, _Done[ResultT]]) -> None:
+        """Evaluate one batch on the device and answer its members."""
+        if not batch.members:
+            return
+        started = self._clock()
+        self._state.busy = True
+        self._state.last_progress = started
+        items = [each.item for each in batch.members]
+
+        def evaluate() -> Outcome[ResultT]:
+            return evaluate_isolated(self._evaluate, batch.group, items)
+
+        outcome = await asyncio.get_running_loop().run_in_executor(self._device, evaluate)
+        elapsed = self._clock() - started
+        for each, result in zip(batch.members, outcome.results, strict=True):
+            if not each.answer.done():
+                queue_s = started - each.arrived
+                each.answer.set_result(_Done(result=result, queue_s=queue_s, evaluate_s=elapsed))
+        self._learn(batch, outcome, elapsed)
+        self._observe(self._record(batch, outcome, started, elapsed))
+
+    def _learn(
+        self,
+        batch: Batch[GroupT, ItemT, _Done[ResultT]],
+        outcome: Outcome[ResultT],
+        elapsed: float,
+    ) -> None:
+        """Adapt the bound to memory and the estimate of throughput to what was seen."""
+        if outcome.n_out_of_memory:
+            self._bounds.shrink(batch.cost)
+        else:
+            self._bounds.succeed()
+        rate = len(batch.members) / max(elapsed, 1e-6)
+        previous = self._state.structures_per_s
+        self._state.structures_per_s = rate if previous == 0.0 else 0.8 * previous + 0.2 * rate
+
+    def _record(
+        self,
+        batch: Batch[GroupT, ItemT, _Done[ResultT]],
+        outcome: Outcome[ResultT],
+        started: float,
+        elapsed: float,
+    ) -> BatchRecord:
+        return BatchRecord(
+            n_structures=len(batch.members),
+            cost=batch.cost,
+            fill=batch.cost.edges / self._bounds.current.edges,
+            queue_s=tuple(started - each.arrived for each in batch.members),
+            evaluate_s=elapsed,
+            n_splits=outcome.n_splits,
+            n_out_of_memory=outcome.n_out_of_memory,
+            error_codes=tuple(
+                each.code for each in outcome.results if isinstance(each, PosterionError)
+            ),
+        )
+
+    def _answer_with(
+        self, waiting: Sequence[Waiting[ItemT, _Done[ResultT]]], error: PosterionError
+    ) -> None:
+        for each in waiting:
+            if not each.answer.done():
+                each.answer.set_result(_Done(result=error))
