@@ -1,0 +1,123 @@
+"""Client of the Posterion force service: energies, forces and their uncertainty.
+
+>>> from posterion_client import Client, Structure
+>>> water = Structure(
+...     symbols=["O", "H", "H"],
+...     positions=[[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]],
+... )
+>>> with Client() as client:  # doctest: +SKIP
+...     prediction = client.predict(water)
+
+The calculator for ASE is in `posterion_client.ase`.
+"""
+
+from posterion_client._async_client import AsyncClient
+from posterion_client._catalog import ModelCard, ModelVersion, ServiceInfo
+from posterion_client._client import Client
+from posterion_client._encoding import Encoding
+from posterion_client._errors import (
+    ConnectionFailed,
+    DeadlineExceeded,
+    Draining,
+    EvaluationFailed,
+    Forbidden,
+    InternalError,
+    InvalidArgument,
+    InvalidReply,
+    InvalidRequest,
+    InvalidStructure,
+    MalformedBody,
+    MethodNotAllowed,
+    ModelChanged,
+    NonFiniteResult,
+    NoReply,
+    NotAcceptable,
+    NotFound,
+    NotReady,
+    Overloaded,
+    PosterionError,
+    QuotaExceeded,
+    RequestError,
+    ServiceError,
+    StructureError,
+    StructureTooLarge,
+    TimedOut,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
+    UnknownModel,
+    UnsupportedElement,
+    UnsupportedMediaType,
+    UnsupportedProperty,
+)
+from posterion_client._problem import Fault, Problem
+from posterion_client._request import PredictOptions
+from posterion_client._results import (
+    EnergyUncertainty,
+    Flag,
+    ForcesUncertainty,
+    ModelIdentity,
+    Prediction,
+    SampleOutputs,
+    Timing,
+    Uncertainty,
+)
+from posterion_client._retry import AsyncPacer, Pacer, RetryPolicy
+from posterion_client._structure import Structure
+
+__all__ = [
+    "AsyncClient",
+    "AsyncPacer",
+    "Client",
+    "ConnectionFailed",
+    "DeadlineExceeded",
+    "Draining",
+    "Encoding",
+    "EnergyUncertainty",
+    "EvaluationFailed",
+    "Fault",
+    "Flag",
+    "Forbidden",
+    "ForcesUncertainty",
+    "InternalError",
+    "InvalidArgument",
+    "InvalidReply",
+    "InvalidRequest",
+    "InvalidStructure",
+    "MalformedBody",
+    "MethodNotAllowed",
+    "ModelCard",
+    "ModelChanged",
+    "ModelIdentity",
+    "ModelVersion",
+    "NoReply",
+    "NonFiniteResult",
+    "NotAcceptable",
+    "NotFound",
+    "NotReady",
+    "Overloaded",
+    "Pacer",
+    "PosterionError",
+    "PredictOptions",
+    "Prediction",
+    "Problem",
+    "QuotaExceeded",
+    "RequestError",
+    "RetryPolicy",
+    "SampleOutputs",
+    "ServiceError",
+    "ServiceInfo",
+    "Structure",
+    "StructureError",
+    "StructureTooLarge",
+    "TimedOut",
+    "Timing",
+    "TooLarge",
+    "Unauthenticated",
+    "Unavailable",
+    "Uncertainty",
+    "UnknownModel",
+    "UnsupportedElement",
+    "UnsupportedMediaType",
+    "UnsupportedProperty",
+]

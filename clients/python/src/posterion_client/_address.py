@@ -1,0 +1,49 @@
+"""Where the service is: argument, then environment, then this machine."""
+
+import os
+from ipaddress import ip_address
+from typing import Final
+
+import httpx
+
+from posterion_client._errors import InvalidArgument
+
+URL_VARIABLE: Final = "POSTERION_URL"
+DEFAULT_URL: Final = "http://127.0.0.1:8000"
+
+
+def resolve_url(url: str | None) -> str:
+    """Choose the address and check it.
+
+    Args:
+        url: Address given by the caller; None or empty = look further.
+
+    Returns:
+        The address without a trailing slash; it may hold a path, where a proxy mounts the
+        service below one.
+
+    Raises:
+        InvalidArgument: If the address is not an http or https URL.
+    """
+    chosen = url or os.environ.get(URL_VARIABLE) or DEFAULT_URL
+    source = "url" if url else URL_VARIABLE
+    try:
+        parsed = httpx.URL(chosen)
+    except httpx.InvalidURL as error:
+        raise InvalidArgument(f"{source} is not a URL: {chosen!r} ({error})") from error
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise InvalidArgument(f"{source} must look like {DEFAULT_URL}, got {chosen!r}")
+    if parsed.query or parsed.fragment:
+        raise InvalidArgument(f"{source} must end with its path, got {chosen!r}")
+    return chosen.rstrip("/")
+
+
+def is_this_machine(url: str) -> bool:
+    """Whether an address is on loopback, where a configured web proxy cannot reach it."""
+    host = httpx.URL(url).host
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

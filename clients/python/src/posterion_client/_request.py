@@ -1,0 +1,135 @@
+"""What is asked of the service, and the document that asks it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+from urllib.parse import quote
+
+from posterion_client._encoding import Encoding, encode_array, encode_document
+from posterion_client._errors import InvalidArgument
+from posterion_client._structure import Structure
+
+MAX_STRUCTURES_PER_REQUEST: Final = 256
+"""Longer sequences are sent as several requests; the service's default limit is 1024."""
+
+MAX_ATOMS_PER_REQUEST: Final = 50_000
+"""Keeps a body of several structures below 5 MB in JSON; a single structure may be larger."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictOptions:
+    """What to compute besides energy and forces, and how.
+
+    Attributes:
+        uncertainty: Whether to answer standard deviations.
+        stress: Whether to answer the stress of fully periodic structures.
+        samples: What to answer for each posterior sample: nothing, its energy, or its
+            energy, forces and, with ``stress``, its stress.
+        precision: Arithmetic of the evaluation; ``float64`` is slower.
+        n_samples: Evaluate only the first n posterior samples; None = all.
+        deadline_s: Give up after this many seconds; None = no deadline.
+    """
+
+    uncertainty: bool = True
+    stress: bool = False
+    samples: Literal["none", "energy", "full"] = "none"
+    precision: Literal["float32", "float64"] = "float32"
+    n_samples: int | None = None
+    deadline_s: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that cannot be meant."""
+        if self.n_samples is not None and self.n_samples < 1:
+            raise InvalidArgument(f"n_samples must be at least 1, got {self.n_samples}")
+        if self.deadline_s is not None and not 0.001 <= self.deadline_s <= 86_400:
+            raise InvalidArgument(
+                f"deadline_s must be from 0.001 to 86400 seconds, got {self.deadline_s}"
+            )
+        if self.samples != "none" and not self.uncertainty:
+            raise InvalidArgument("samples are part of the uncertainty: leave uncertainty=True")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Which model is meant.
+
+    Attributes:
+        model: Name of the model; None = the service's default.
+        version: Version, digest or alias; None = the current version.
+    """
+
+    model: str | None = None
+    version: str | None = None
+
+    def __post_init__(self) -> None:
+        """A version belongs to a named model."""
+        if self.version is not None and self.model is None:
+            raise InvalidArgument(f"version {self.version!r} was given without a model name")
+
+    @property
+    def predict_path(self) -> str:
+        """Route that predicts with this target."""
+        return "/v1/predict" if self.model is None else f"{self.path}/predict"
+
+    @property
+    def path(self) -> str:
+        """Route of the card of this target, which must name a model."""
+        if self.model is None:
+            raise InvalidArgument("name a model")
+        path = f"/v1/models/{quote(self.model, safe='')}"
+        return path if self.version is None else f"{path}/versions/{quote(self.version, safe=':')}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Indexed:
+    """A structure and its position in the caller's sequence."""
+
+    index: int
+    structure: Structure
+
+
+def chunks(structures: Sequence[Indexed]) -> Iterator[list[Indexed]]:
+    """Split a sequence, in order, into parts that one request can carry."""
+    part: list[Indexed] = []
+    n_atoms = 0
+    for entry in structures:
+        n_atoms += entry.structure.n_atoms
+        full = len(part) == MAX_STRUCTURES_PER_REQUEST or n_atoms > MAX_ATOMS_PER_REQUEST
+        if part and full:
+            yield part
+            part, n_atoms = [], entry.structure.n_atoms
+        part.append(entry)
+    if part:
+        yield part
+
+
+def predict_body(
+    structures: Sequence[Structure], options: PredictOptions, encoding: Encoding
+) -> bytes:
+    """Write the body of a predict request."""
+    document: dict[str, object] = {
+        "structures": [_structure_document(structure, encoding) for structure in structures],
+        "outputs": _outputs(options),
+        "uncertainty": {"samples": options.samples},
+        "units": {"length": "angstrom", "energy": "eV"},
+        "precision": options.precision,
+        "n_samples": options.n_samples,
+        "deadline_ms": None if options.deadline_s is None else round(options.deadline_s * 1000),
+    }
+    return encode_document(document, encoding)
+
+
+def _structure_document(structure: Structure, encoding: Encoding) -> dict[str, object]:
+    return {
+        "numbers": structure.numbers.tolist(),
+        "positions": encode_array(structure.positions, encoding),
+        "cell": None if structure.cell is None else structure.cell.tolist(),
+        "pbc": list(structure.pbc),
+        "charge": structure.charge,
+        "spin_multiplicity": structure.spin_multiplicity,
+    }
+
+
+def _outputs(options: PredictOptions) -> list[str]:
+    extra = {"stress": options.stress, "uncertainty": options.uncertainty}
+    return ["energy", "forces", *(name for name, wanted in extra.items() if wanted)]
