@@ -164,9 +164,7 @@ class NetworkFunction:
             energy = torch.zeros(n_structures, dtype=self.dtype, device=self.device).index_add(
                 0, shared.structure_index, atomic.energy
             )
-            return CentredOutputs(
-                energy * self.reference.scale, atomic.log_noise, atomic.latent
-            )
+            return CentredOutputs(energy * self.reference.scale, atomic.log_noise, atomic.latent)
 
         per_sample = topology.centre.dim() > 1
         if parameters.shape[0] > 1:

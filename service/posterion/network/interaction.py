@@ -50,9 +50,7 @@ class Convolution(nn.Module):
             if irrep in irreps_wanted
         ]
         irreps, permutation, _ = Irreps([(mul, ir) for mul, ir, _, _ in paths]).sort()
-        instructions = [
-            (i, j, permutation[k], "uvu", True) for k, (_, _, i, j) in enumerate(paths)
-        ]
+        instructions = [(i, j, permutation[k], "uvu", True) for k, (_, _, i, j) in enumerate(paths)]
         self.tensor_product = TensorProduct(
             irreps_in,
             irreps_edge,

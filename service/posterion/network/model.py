@@ -79,9 +79,7 @@ class StochasticNequIP(nn.Module):
         features = self.embedding(one_hot)
         for layer in self.layers:
             features = layer(features, one_hot, edges)
-        return AtomicOutputs(
-            self.energy_readout(features), self.noise_readout(features), features
-        )
+        return AtomicOutputs(self.energy_readout(features), self.noise_readout(features), features)
 
 
 def _hidden_irreps(config: NetworkConfig) -> Irreps:

@@ -115,7 +115,13 @@ def _read_ase(path: Path) -> Iterator[LabelledFrame]:
         images = ase.io.iread(path, index=":")
         for number, atoms in enumerate(images):
             yield _labelled(atoms, f"{path}, frame {number}")
-    except (ValueError, KeyError, IndexError, StopIteration, ase.io.formats.UnknownFileTypeError) as error:
+    except (
+        ValueError,
+        KeyError,
+        IndexError,
+        StopIteration,
+        ase.io.formats.UnknownFileTypeError,
+    ) as error:
         raise DatasetError(f"{path}: ASE cannot read it: {error}") from error
 
 

@@ -37,9 +37,7 @@ class NeighborPairs(NamedTuple):
         return positions[self.neighbor] + self.shifts - positions[self.centre]
 
 
-def complete_cell(
-    cell: NDArray[np.float64], pbc: tuple[bool, bool, bool]
-) -> NDArray[np.float64]:
+def complete_cell(cell: NDArray[np.float64], pbc: tuple[bool, bool, bool]) -> NDArray[np.float64]:
     """Replace the rows of non-periodic directions by unit vectors normal to the rest.
 
     Args:

@@ -61,8 +61,9 @@ class Potential(NamedTuple):
     force_error: Tensor
 
 
-PotentialFunction = Callable[[Tensor, Tensor], Potential]
-"""(parameters ``(n_chains, n_parameters)``, frame indices ``(n_chains, batch)``) -> potential."""
+PotentialFunction = Callable[[Tensor, Tensor, Tensor], Potential]
+"""(parameters ``(n_chains, n_parameters)``, frame indices ``(n_chains, batch)``, weight of the
+energy term, a scalar) -> potential. The weight is 1 except while pretraining."""
 
 
 def pad_frames(frames: Sequence[LabelledFrame], function: NetworkFunction) -> PaddedFrames:
@@ -143,10 +144,10 @@ def make_potential(
     energy_std = function.reference.energy_std_per_sqrt_atom
     log_scale = float(np.log(function.config.noise_scale))
 
-    def potential(parameters: Tensor, indices: Tensor) -> Potential:
+    def potential(parameters: Tensor, indices: Tensor, energy_weight: Tensor) -> Potential:
         weights = parameters.detach().requires_grad_()
         batch = PaddedFrames(*(field[indices] for field in frames))
-        energy, forces, log_noise = _predict(function, weights, batch)
+        energy, forces, log_noise = predict_padded(function, weights, batch, create_graph=True)
         n_atoms = batch.atom_mask.sum(dim=2)
         energy_term = (energy - batch.energy).square() / (2 * energy_std**2 * n_atoms)
         log_sigma = log_scale + log_noise
@@ -154,7 +155,7 @@ def make_potential(
         force_term = (
             error.square().sum(dim=3) * torch.exp(-2 * log_sigma) / 2 + 3 * log_sigma
         ) * batch.atom_mask
-        likelihood = (energy_term + force_term.sum(dim=2)).mean(dim=1)
+        likelihood = (energy_weight * energy_term + force_term.sum(dim=2)).mean(dim=1)
         prior = weights.square().sum(dim=1) / (2 * prior_std**2 * n_data)
         value = likelihood + prior
         (gradient,) = torch.autograd.grad(value.sum(), weights)
@@ -164,10 +165,21 @@ def make_potential(
     return potential
 
 
-def _predict(
-    function: NetworkFunction, weights: Tensor, batch: PaddedFrames
+def predict_padded(
+    function: NetworkFunction, weights: Tensor, batch: PaddedFrames, *, create_graph: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Energies (C, B), forces (C, B, A, 3), log noise (C, B, A) of padded minibatches."""
+    """Predict padded minibatches, one per chain.
+
+    Args:
+        function: The network.
+        weights: Shape ``(n_chains, n_parameters)``.
+        batch: Every field with two leading axes ``(n_chains, n_frames)``.
+        create_graph: Whether the forces shall be differentiable.
+
+    Returns:
+        Energies above the reference ``(n_chains, n_frames)``, forces ``(n_chains, n_frames,
+        max_atoms, 3)`` and log(sigma / s0) ``(n_chains, n_frames, max_atoms)``.
+    """
     n_chains, n_frames, n_atoms = batch.atom_mask.shape
     positions = batch.positions.reshape(n_chains, n_frames * n_atoms, 3).detach().requires_grad_()
     offset = (torch.arange(n_frames, device=function.device) * n_atoms)[:, None]
@@ -185,7 +197,7 @@ def _predict(
     )
     centred = function.centred(weights, vectors, topology, n_structures=n_frames + 1)
     energy = centred.energy[:, :n_frames]
-    (gradient,) = torch.autograd.grad(energy.sum(), positions, create_graph=True)
+    (gradient,) = torch.autograd.grad(energy.sum(), positions, create_graph=create_graph)
     shape = (n_chains, n_frames, n_atoms)
     return energy, -gradient.reshape(*shape, 3), centred.log_noise.reshape(shape)
 
@@ -206,12 +218,13 @@ def compile_potential(
     Returns:
         The same function, for the same shapes only.
     """
-    traced = make_fx(potential)(parameters, indices)
+    energy_weight = torch.ones((), dtype=parameters.dtype, device=parameters.device)
+    traced = make_fx(potential)(parameters, indices, energy_weight)
     mode = "reduce-overhead" if parameters.is_cuda else "default"
     compiled = torch.compile(traced, fullgraph=True, dynamic=False, mode=mode)
 
-    def run(parameters: Tensor, indices: Tensor) -> Potential:
+    def run(parameters: Tensor, indices: Tensor, energy_weight: Tensor) -> Potential:
         with torch.no_grad():
-            return Potential(*compiled(parameters, indices))
+            return Potential(*compiled(parameters, indices, energy_weight))
 
     return run

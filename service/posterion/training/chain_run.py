@@ -1,0 +1,380 @@
+"""One group of chains from its first optimiser step to its last draw, resumable bitwise.
+
+Everything that influences the next step is in ``state_dict``; the loop around it only asks
+for steps, checkpoints and log rows.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+import torch
+from torch import Tensor
+
+from posterion.errors import ChainDiverged
+from posterion.posterior import sghmc
+from posterion.posterior.chain import Draws, MinibatchOrder, Phase, PhaseSchedule, StepPlan
+from posterion.posterior.diagnostics import configurational_temperature, kinetic_temperature
+from posterion.posterior.preconditioner import (
+    Amsgrad,
+    AmsgradState,
+    GradientVarianceState,
+    InverseGradientVariance,
+)
+from posterion.posterior.schedules import cosine_learning_rate
+from posterion.posterior.step_size import FrozenStepSize, freeze, load_frozen_step_size
+from posterion.training.config import (
+    AmsgradConfig,
+    InverseGradientVarianceConfig,
+    TrainingConfig,
+)
+from posterion.training.objective import Potential, PotentialFunction
+
+Probe = Callable[[Tensor], Tensor]
+"""Parameters ``(n_chains, n_parameters)`` to probe forces ``(n_chains, n_components)``."""
+
+MAX_RETRIES: Final = 5
+JUMP: Final = 10.0
+"""A minibatch whose force error exceeds so many times its running mean is a divergence."""
+WARM_UP: Final = 500
+"""Steps before jumps are judged: the running mean needs them."""
+ENERGY_START: Final = 1e-4
+"""Weight of the energy likelihood at the first step of pretraining."""
+ESTIMATION_MINIBATCHES: Final = 100
+TRACES_PER_DRAW: Final = 8
+
+
+class StepReport(NamedTuple):
+    """What one step tells the log.
+
+    Attributes:
+        plan: What the step was for.
+        potential: U/N of the minibatch, mean over the group's chains.
+        force_error: Mean absolute force error of the minibatch, eV/Angstrom.
+        kinetic: T_kin, NaN where the chain does not sample.
+        configurational: T_conf, likewise; noisy, meant to be averaged.
+        learning_rate: Of the optimiser, NaN outside pretraining.
+    """
+
+    plan: StepPlan
+    potential: float
+    force_error: float
+    kinetic: float
+    configurational: float
+    learning_rate: float
+
+
+def phase_schedule(config: TrainingConfig) -> PhaseSchedule:
+    """Steps of every phase, from the configuration."""
+    sampler = config.sampler
+    preconditioner = sampler.preconditioner
+    n_estimation = (
+        preconditioner.minibatches
+        if isinstance(preconditioner, InverseGradientVarianceConfig)
+        else ESTIMATION_MINIBATCHES
+    )
+    return PhaseSchedule(
+        n_pretraining=config.pretraining.steps,
+        n_estimation=n_estimation,
+        n_ramp=sampler.ramp_steps,
+        n_burn_in=sampler.burn_in_steps,
+        n_reestimations=sampler.burn_in_rounds,
+        n_draws=sampler.n_samples,
+        thinning=sampler.thinning_steps,
+        temperature=sampler.temperature,
+    )
+
+
+def make_preconditioner(
+    config: InverseGradientVarianceConfig | AmsgradConfig,
+) -> InverseGradientVariance | Amsgrad:
+    """Build the preconditioner that the configuration names."""
+    if isinstance(config, AmsgradConfig):
+        return Amsgrad(
+            learning_rate=config.learning_rate, decay=config.decay, offset=config.damping
+        )
+    return InverseGradientVariance()
+
+
+class ChainRun:
+    """The chains of one worker: their state, and the step that advances them.
+
+    Args:
+        config: The run.
+        chains: Numbers of the chains in this group; each has its own random streams.
+        potential: U/N of a minibatch and its gradient.
+        probe: Forces on probe structures, recorded while sampling.
+        initial: Draws the initial parameters of one chain from a generator, shape
+            ``(n_parameters,)``.
+        dtype: Floating type of the chains.
+        device: Where they run.
+    """
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        chains: Sequence[int],
+        *,
+        potential: PotentialFunction,
+        probe: Probe,
+        initial: Callable[[torch.Generator], Tensor],
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> None:
+        self.config = config
+        self.schedule = phase_schedule(config)
+        self.step = 0
+        self.retries = 0
+        self.draws = Draws()
+        self.traces: list[Tensor] = []
+        self._potential = potential
+        self._probe = probe
+        self._device = device
+        self._preconditioner = make_preconditioner(config.sampler.preconditioner)
+        seeds = [torch.Generator().manual_seed(config.seed * 1_000_003 + chain) for chain in chains]
+        position = torch.stack([initial(seed) for seed in seeds]).to(device=device, dtype=dtype)
+        self._order = [
+            MinibatchOrder(n_data=config.data.n_train, batch_size=config.batch_size, generator=seed)
+            for seed in seeds
+        ]
+        self._noise = torch.Generator(device=device).manual_seed(
+            config.seed * 1_000_003 + 500_009 + chains[0]
+        )
+        self._chain = sghmc.init(position)
+        self._average = position.clone()
+        self._optimizer = _optimizer(self._chain.position)
+        self._estimate = self._no_estimate()
+        self._step_size = torch.zeros_like(position)
+        self._frozen: FrozenStepSize | None = None
+        self._running_error = 0.0
+
+    @property
+    def finished(self) -> bool:
+        """Whether every draw has been collected."""
+        return self.step >= self.schedule.n_steps
+
+    @property
+    def samples(self) -> Tensor:
+        """Draws, shape ``(n_chains, n_draws, n_parameters)``."""
+        return self.draws.stacked()
+
+    def advance(self) -> StepReport:
+        """Take one step.
+
+        Returns:
+            What the step tells the log.
+
+        Raises:
+            ChainDiverged: If a gradient is not finite or the error jumps; the caller goes
+                back to a checkpoint and calls ``retreat``.
+        """
+        plan = self.schedule.at(self.step)
+        indices = torch.stack([order.next_batch() for order in self._order]).to(self._device)
+        energy_weight = torch.tensor(
+            self._energy_weight(plan), dtype=self._chain.position.dtype, device=self._device
+        )
+        potential = self._potential(self._chain.position, indices, energy_weight)
+        error = float(potential.force_error.mean())
+        self._judge(potential, error)
+        rate = float("nan")
+        kinetic = configurational = float("nan")
+        if plan.phase is Phase.PRETRAINING:
+            rate = self._optimise(potential.gradient, plan)
+        elif plan.phase is Phase.ESTIMATION:
+            self._estimate_step_size(potential.gradient, plan)
+        else:
+            configurational = float(
+                configurational_temperature(
+                    self._chain.position, potential.gradient, self.config.data.n_train
+                ).mean()
+            )
+            kinetic = self._sample(potential.gradient, plan)
+        self.step += 1
+        return StepReport(
+            plan, float(potential.value.mean()), error, kinetic, configurational, rate
+        )
+
+    def retreat(self) -> None:
+        """After a divergence: take smaller steps from here on.
+
+        Raises:
+            ChainDiverged: If that was tried too often.
+        """
+        self.retries += 1
+        if self.retries > MAX_RETRIES:
+            raise ChainDiverged(
+                f"diverged {self.retries} times although steps were halved each time; lower "
+                "pretraining.learning_rate or sampler.preconditioner.epsilon, and check the "
+                "labels of the data"
+            )
+
+    def _energy_weight(self, plan: StepPlan) -> float:
+        """Weight of the energy likelihood: rises from ENERGY_START to 1 while pretraining.
+
+        Energies are far more precise than forces per number; at full weight from the first
+        step their gradient drowns that of the forces.
+        """
+        if plan.phase is not Phase.PRETRAINING:
+            return 1.0
+        progress = plan.index / (plan.length * self.config.pretraining.energy_warm_up)
+        return min(1.0, ENERGY_START ** (1.0 - progress))
+
+    def _judge(self, potential: Potential, error: float) -> None:
+        if not bool(torch.isfinite(potential.gradient).all()):
+            raise ChainDiverged(f"non-finite gradient at step {self.step}")
+        if self.step > WARM_UP and error > JUMP * self._running_error:
+            raise ChainDiverged(
+                f"force error jumped from {self._running_error:.3g} to {error:.3g} eV/Angstrom "
+                f"at step {self.step}"
+            )
+        weight = max(0.01, 1.0 / (self.step + 1))
+        self._running_error += weight * (error - self._running_error)
+
+    def _optimise(self, gradient: Tensor, plan: StepPlan) -> float:
+        """One AMSGrad step on position and running average; returns the learning rate."""
+        settings = self.config.pretraining
+        rate = cosine_learning_rate(plan.index, n_steps=plan.length, peak=settings.learning_rate)
+        rate *= 0.5**self.retries
+        self._optimizer.param_groups[0]["lr"] = rate
+        self._chain.position.grad = gradient
+        self._optimizer.step()
+        decay = min(settings.average_decay, (2 + plan.index) / (11 + plan.index))
+        self._average.lerp_(self._chain.position, 1 - decay)
+        if plan.index == plan.length - 1:
+            self._chain = sghmc.init(self._average)
+        return rate
+
+    def _estimate_step_size(self, gradient: Tensor, plan: StepPlan) -> None:
+        """Look at one gradient at rest; at the end of the window, set the step size."""
+        if plan.index == 0 and not self._preconditioner.adapts_while_moving:
+            self._estimate = self._no_estimate()
+        self._observe(gradient)
+        if not plan.sets_step_size:
+            return
+        sampler = self.config.sampler
+        epsilon = getattr(sampler.preconditioner, "epsilon", 0.0) * 0.5**self.retries
+        new = self._preconditioner.step_size(
+            self._estimate,  # type: ignore[arg-type]  # the state this preconditioner made
+            friction=sampler.friction,
+            epsilon=epsilon,
+            n_data=self.config.data.n_train,
+            prior_precision=self.config.prior.std**-2,
+        )
+        if bool(self._step_size.any()):
+            self._chain = sghmc.rescale_momentum(
+                self._chain, old_step_size=self._step_size, new_step_size=new
+            )
+        self._step_size = new
+        if plan.freezes:
+            self._frozen = freeze(new)
+            self._step_size = self._frozen.eta
+
+    def _no_estimate(self) -> GradientVarianceState | AmsgradState:
+        n_chains, n_parameters = self._chain.position.shape
+        return self._preconditioner.init(
+            (n_chains, n_parameters), self._chain.position.dtype, self._device
+        )
+
+    def _observe(self, gradient: Tensor) -> None:
+        self._estimate = self._preconditioner.update(self._estimate, gradient)  # type: ignore[arg-type]
+
+    def _sample(self, gradient: Tensor, plan: StepPlan) -> float:
+        """One SGHMC step, and a draw where one is due; returns T_kin."""
+        if self._frozen is None and self._preconditioner.adapts_while_moving:
+            self._observe(gradient)
+        sghmc.update_(
+            self._chain,
+            gradient,
+            self._step_size,
+            n_data=self.config.data.n_train,
+            friction=self.config.sampler.friction,
+            temperature=plan.temperature,
+            generator=self._noise,
+        )
+        if plan.phase is Phase.SAMPLING:
+            every = max(1, self.schedule.thinning // TRACES_PER_DRAW)
+            if (plan.index + 1) % every == 0:
+                self.traces.append(self._probe(self._chain.position))
+            if plan.draws:
+                frozen = self._frozen if self._frozen is not None else self._step_size
+                self.draws = self.draws.collect(self._chain.position, frozen)
+        temperature = kinetic_temperature(
+            self._chain.momentum, self._step_size, self.config.sampler.friction
+        )
+        return float(temperature.mean())
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Tensors from which the run continues bitwise."""
+        state = {
+            "step": torch.tensor(self.step),
+            "retries": torch.tensor(self.retries),
+            "running_error": torch.tensor(self._running_error, dtype=torch.float64),
+            "position": self._chain.position.clone(),
+            "momentum": self._chain.momentum.clone(),
+            "average": self._average.clone(),
+            "step_size": self._step_size.clone(),
+            "noise": self._noise.get_state(),
+            "draws_digest": _encode(self.draws.step_size_digest),
+        }
+        optimizer = self._optimizer.state[self._optimizer.param_groups[0]["params"][0]]
+        state |= {f"optimizer.{name}": value.clone() for name, value in optimizer.items()}
+        state |= {f"estimate.{i}": field.clone() for i, field in enumerate(self._estimate)}
+        state |= {f"draws.{i}": draw for i, draw in enumerate(self.draws.positions)}
+        state |= {f"traces.{i}": trace for i, trace in enumerate(self.traces)}
+        for i, order in enumerate(self._order):
+            state |= {f"order.{i}.{name}": value for name, value in order.state_dict().items()}
+        if self._frozen is not None:
+            state |= {f"frozen.{name}": v for name, v in self._frozen.state_dict().items()}
+        return state
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Continue where ``state_dict`` was taken, on this run's device."""
+
+        def stored(name: str) -> Tensor:
+            return state[name].to(self._device).clone()
+
+        self.step = int(state["step"])
+        self.retries = int(state["retries"])
+        self._running_error = float(state["running_error"])
+        self._chain = sghmc.SGHMCState(stored("position"), stored("momentum"))
+        self._average, self._step_size = stored("average"), stored("step_size")
+        self._noise.set_state(state["noise"].cpu())
+        self._optimizer = _optimizer(self._chain.position)
+        optimizer = self._optimizer.state[self._chain.position]
+        for name in [name for name in state if name.startswith("optimizer.")]:
+            optimizer[name.removeprefix("optimizer.")] = stored(name)
+        self._estimate = type(self._estimate)(
+            *(stored(f"estimate.{i}") for i in range(len(self._estimate)))
+        )
+        self.draws = Draws(
+            positions=tuple(_numbered(state, "draws", self._device)),
+            step_size_digest=_decode(state["draws_digest"]),
+        )
+        self.traces = _numbered(state, "traces", self._device)
+        for i, order in enumerate(self._order):
+            prefix = f"order.{i}."
+            order.load_state_dict(
+                {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+            )
+        self._frozen = None
+        if "frozen.eta" in state:
+            parts = {k.removeprefix("frozen."): v for k, v in state.items() if "frozen." in k}
+            self._frozen = load_frozen_step_size(parts, device=self._device)
+            self._step_size = self._frozen.eta
+
+
+def _optimizer(position: Tensor) -> torch.optim.Adam:
+    """AMSGrad on all chains at once: it works element by element, so they do not mix."""
+    return torch.optim.Adam([position], amsgrad=True, foreach=False)
+
+
+def _numbered(state: dict[str, Tensor], name: str, device: torch.device) -> list[Tensor]:
+    count = sum(key.startswith(f"{name}.") for key in state)
+    return [state[f"{name}.{i}"].to(device) for i in range(count)]
+
+
+def _encode(text: str) -> Tensor:
+    return torch.tensor(list(text.encode()), dtype=torch.uint8)
+
+
+def _decode(data: Tensor) -> str:
+    return bytes(data.tolist()).decode()

@@ -1,0 +1,271 @@
+"""What a training run is made of: one YAML file, checked before anything starts."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from posterion.errors import ConfigurationError
+
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+BankName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+
+
+class Section(BaseModel):
+    """A section of the file: unknown keys are errors, values cannot change later."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataConfig(Section):
+    """Which labelled frames are used, and for what.
+
+    Attributes:
+        files: extxyz or rMD17 npz files, relative to the configuration file; energies in eV
+            and forces in eV/Angstrom (npz: kcal/mol, as rMD17 ships).
+        n_train: Frames the posterior is conditioned on.
+        n_calibration: Frames the calibration is fitted on.
+        n_report: Frames the model card's figures come from.
+        report_files: Files of the report set, if it does not come from ``files``.
+        seed: Of the random split.
+    """
+
+    files: tuple[Path, ...] = Field(min_length=1)
+    n_train: Count
+    n_calibration: Annotated[int, Field(ge=20)]
+    n_report: Annotated[int, Field(ge=10)]
+    report_files: tuple[Path, ...] = ()
+    seed: int = 0
+
+
+class NetworkSizes(Section):
+    """Size of the network; elements and neighbour counts come from the data.
+
+    Attributes are those of ``posterion.network.config.NetworkConfig``.
+    """
+
+    cutoff: Positive = 4.5
+    n_layers: Count = 3
+    n_features: Count = 16
+    l_max: Annotated[int, Field(ge=0, le=4)] = 2
+    parity: Literal["natural", "full"] = "natural"
+    n_radial: Count = 8
+    envelope_degree: Annotated[int, Field(ge=2)] = 6
+    radial_hidden: Count = 64
+    readout_hidden: Count = 16
+    noise_scale: Positive = 0.1
+
+
+class PriorConfig(Section):
+    """Gaussian mean-field prior on the normalised weights: N(0, std^2)."""
+
+    std: Positive = 1.0
+
+
+class LikelihoodConfig(Section):
+    """Fixed energy noise; the force noise is predicted per atom.
+
+    Attributes:
+        energy_std_per_sqrt_atom: eV; a structure's energy noise is this times sqrt(n_atoms).
+    """
+
+    energy_std_per_sqrt_atom: Positive = 2e-3
+
+
+class PretrainingConfig(Section):
+    """Optimisation that brings a chain near a mode before sampling starts (AMSGrad).
+
+    Attributes:
+        steps: Minibatch steps.
+        learning_rate: At the start; it falls to zero on a cosine.
+        average_decay: Decay of the running average of the weights the chain starts from.
+        energy_warm_up: Fraction of the steps over which the weight of the energies rises
+            from 1e-4 to 1.
+    """
+
+    steps: Count = 10_000
+    learning_rate: Positive = 5e-3
+    average_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    energy_warm_up: Annotated[float, Field(gt=0, le=1)] = 0.6
+
+
+class InverseGradientVarianceConfig(Section):
+    """Step size inversely proportional to each parameter's minibatch-gradient variance.
+
+    Attributes:
+        epsilon: Excess relative temperature that minibatch noise may cause.
+        minibatches: Gradients per estimate of the variance, taken without moving.
+    """
+
+    kind: Literal["inverse-gradient-variance"] = "inverse-gradient-variance"
+    epsilon: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    minibatches: Annotated[int, Field(ge=10)] = 150
+
+
+class AmsgradConfig(Section):
+    """The source paper's step size: AMSGrad's second moment, adapted until burn-in ends.
+
+    Attributes:
+        learning_rate: Of the equivalent optimiser.
+        decay: b of the moving average of squared gradients.
+        damping: Added to the root of the second moment.
+    """
+
+    kind: Literal["amsgrad"] = "amsgrad"
+    learning_rate: Positive = 1e-3
+    decay: Annotated[float, Field(gt=0, lt=1)] = 0.999
+    damping: Positive = 1e-5
+
+
+class SamplerConfig(Section):
+    """Stochastic-gradient Hamiltonian Monte Carlo (Chen, Fox and Guestrin, 2014).
+
+    Attributes:
+        kind: ``sghmc``.
+        friction: a.
+        temperature: T of the posterior; 1 samples the posterior itself.
+        preconditioner: Parameter-specific step size, frozen before sampling.
+        ramp_steps: Steps over which the temperature rises from 0 to T.
+        burn_in_steps: Steps at T before the step size is frozen.
+        burn_in_rounds: The step size is estimated anew after each of so many equal parts.
+        thinning_steps: Steps between collected samples.
+        n_samples: Samples each chain collects.
+    """
+
+    kind: Literal["sghmc"] = "sghmc"
+    friction: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    temperature: Positive = 1.0
+    preconditioner: Annotated[
+        InverseGradientVarianceConfig | AmsgradConfig, Field(discriminator="kind")
+    ] = InverseGradientVarianceConfig()
+    ramp_steps: Count = 400
+    burn_in_steps: Count = 4_000
+    burn_in_rounds: Count = 2
+    thinning_steps: Count = 1_200
+    n_samples: Annotated[int, Field(ge=1)] = 4
+
+
+class ExecutionConfig(Section):
+    """Where and how the chains run; none of this changes what is sampled.
+
+    Attributes:
+        device: ``cpu``, ``cuda`` or ``auto``.
+        threads_per_chain: Threads of each chain's process; results are bitwise
+            reproducible for a given number.
+        max_parallel_chains: Chains that run at the same time; default one per core.
+        compile: Compile the training step: minutes once, three to five times faster steps.
+            ``auto`` compiles long runs where a C++ compiler is found.
+        checkpoint_every: Steps between checkpoints.
+        log_every: Steps between rows of the CSV log.
+        tensorboard: Also write TensorBoard event files (extra ``tensorboard``).
+    """
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads_per_chain: Count = 1
+    max_parallel_chains: Count | None = None
+    compile: Literal["auto", "always", "never"] = "auto"
+    checkpoint_every: Count = 1_000
+    log_every: Count = 50
+    tensorboard: bool = False
+
+
+class GateConfig(Section):
+    """What the chains must satisfy before they are published.
+
+    Attributes:
+        max_r_hat: Median within-chain split R-hat of forces on probe structures.
+        max_kinetic_temperature: T_kin over T while sampling.
+        max_loss_drift: Change of the mean loss between the halves of sampling, in standard
+            errors of that difference.
+    """
+
+    max_r_hat: Positive = 1.2
+    max_kinetic_temperature: Positive = 1.3
+    max_loss_drift: Positive = 6.0
+
+
+class TrainingConfig(Section):
+    """One training run, from files to a published sample set.
+
+    Attributes:
+        name: Bank name to publish under.
+        description: One sentence for the model card.
+        licence: Licence of the sample set.
+        level_of_theory: Of the reference data.
+        data_source: Where the data come from, with their licence.
+        batch_size: Frames per minibatch.
+        n_chains: Independent chains.
+        seed: Of initial weights, minibatch order and noise.
+    """
+
+    name: BankName
+    description: str
+    licence: str
+    level_of_theory: str
+    data_source: str
+    batch_size: Count = 5
+    n_chains: Annotated[int, Field(ge=1, le=64)] = 2
+    seed: int = 0
+    data: DataConfig
+    network: NetworkSizes = NetworkSizes()
+    prior: PriorConfig = PriorConfig()
+    likelihood: LikelihoodConfig = LikelihoodConfig()
+    pretraining: PretrainingConfig = PretrainingConfig()
+    sampler: SamplerConfig = SamplerConfig()
+    execution: ExecutionConfig = ExecutionConfig()
+    gates: GateConfig = GateConfig()
+
+    @model_validator(mode="after")
+    def _enough_data_and_samples(self) -> Self:
+        if self.batch_size > self.data.n_train:
+            raise ValueError(
+                f"batch_size must not exceed data.n_train, got {self.batch_size} "
+                f"and {self.data.n_train}"
+            )
+        if self.n_chains * self.sampler.n_samples < 2:
+            raise ValueError(
+                "n_chains times sampler.n_samples must be at least 2: the spread of one "
+                "sample is undefined"
+            )
+        return self
+
+
+def load_config(path: Path) -> TrainingConfig:
+    """Read and check a configuration; paths in it become relative to its folder.
+
+    Args:
+        path: A YAML file.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        ConfigurationError: If the file is missing, not YAML, or a key or value is wrong;
+            the message names every wrong field.
+    """
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: expected YAML, but {error}") from error
+    if not isinstance(document, dict):
+        raise ConfigurationError(f"{path}: expected a mapping, got {type(document).__name__}")
+    try:
+        config = TrainingConfig.model_validate(document)
+    except ValidationError as error:
+        lines = [f"  {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        raise ConfigurationError(f"{path}:\n" + "\n".join(lines)) from error
+    return _resolve_paths(config, path.parent)
+
+
+def _resolve_paths(config: TrainingConfig, folder: Path) -> TrainingConfig:
+    data = config.data.model_copy(
+        update={
+            "files": tuple(folder / file for file in config.data.files),
+            "report_files": tuple(folder / file for file in config.data.report_files),
+        }
+    )
+    return config.model_copy(update={"data": data})

@@ -1,0 +1,119 @@
+"""What a run consists of before the first step: data, reference, network, and its identity."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from posterion.errors import ConfigurationError
+from posterion.network.config import EnergyReference, NetworkConfig
+from posterion.training.checkpoint import fingerprint_of
+from posterion.training.config import TrainingConfig
+from posterion.training.datasets import DataSplit, split_frames
+from posterion.training.normalization import fit_energy_reference, network_config
+from posterion.training.worker import WorkerTask
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunPlan:
+    """Everything the chains and the publication share.
+
+    Attributes:
+        config: The run.
+        split: Training, calibration and report frames.
+        network: Network configuration.
+        reference: Energy reference.
+        folder: Run folder: checkpoints, logs, plots.
+        device: ``cpu`` or ``cuda``.
+        fingerprint: Identity of what each chain samples; settings that do not change it
+            (number of chains, execution, gates, texts) are left out, so a finished run can
+            be extended by further chains.
+    """
+
+    config: TrainingConfig
+    split: DataSplit
+    network: NetworkConfig
+    reference: EnergyReference
+    folder: Path
+    device: str
+    fingerprint: str
+
+    @property
+    def groups(self) -> tuple[tuple[int, ...], ...]:
+        """Chains per worker: one each on a CPU, all together on a GPU."""
+        chains = tuple(range(self.config.n_chains))
+        return (chains,) if self.device == "cuda" else tuple((chain,) for chain in chains)
+
+    @property
+    def n_workers(self) -> int:
+        """Workers that run at the same time."""
+        wanted = self.config.execution.max_parallel_chains
+        cores = max(1, len(os.sched_getaffinity(0)) // self.config.execution.threads_per_chain)
+        return min(len(self.groups), wanted or cores)
+
+    def task(self, chains: tuple[int, ...]) -> WorkerTask:
+        """What the worker of a group of chains is given."""
+        name = "chain-" + "-".join(map(str, chains))
+        return WorkerTask(
+            config=self.config,
+            chains=chains,
+            folder=self.folder / name,
+            fingerprint=self.fingerprint,
+            network=self.network,
+            reference=self.reference,
+            frames=self.split.train.frames,
+            device=self.device,
+        )
+
+
+def plan_run(config: TrainingConfig, folder: Path) -> RunPlan:
+    """Read the data, split it, centre the energies, and settle the device.
+
+    Args:
+        config: The run.
+        folder: Run folder; made if missing.
+
+    Returns:
+        The plan.
+
+    Raises:
+        ConfigurationError: If a GPU is asked for and none is there.
+        DatasetError: If the data cannot be used.
+    """
+    split = split_frames(config.data)
+    train = split.train.frames
+    reference = fit_energy_reference(
+        train, energy_std_per_sqrt_atom=config.likelihood.energy_std_per_sqrt_atom
+    )
+    network = network_config(config, train)
+    folder.mkdir(parents=True, exist_ok=True)
+    identity = {
+        "train": split.train.digest,
+        "network": network.model_dump(mode="json"),
+        "reference": reference.model_dump(mode="json"),
+        "seed": config.seed,
+        "batch_size": config.batch_size,
+        "threads": config.execution.threads_per_chain,
+        "prior": config.prior.model_dump(mode="json"),
+        "pretraining": config.pretraining.model_dump(mode="json"),
+        "sampler": config.sampler.model_dump(mode="json"),
+    }
+    return RunPlan(
+        config=config,
+        split=split,
+        network=network,
+        reference=reference,
+        folder=folder,
+        device=_device(config.execution.device),
+        fingerprint=fingerprint_of(identity),
+    )
+
+
+def _device(choice: str) -> str:
+    available = torch.cuda.is_available()
+    if choice == "cuda" and not available:
+        raise ConfigurationError(
+            "execution.device is 'cuda', but no GPU is available; write 'auto' or 'cpu'"
+        )
+    return "cuda" if choice in {"auto", "cuda"} and available else "cpu"

@@ -1,0 +1,253 @@
+"""What one worker process does: build the potential, advance its chains, keep them safe.
+
+Chains in separate processes on a CPU, all chains as one vectorised group on a GPU.
+"""
+
+import csv
+import math
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import torch
+from torch import Tensor
+
+from posterion.errors import ChainDiverged, ConfigurationError
+from posterion.network.config import EnergyReference, NetworkConfig
+from posterion.network.functional import NetworkFunction
+from posterion.structures.ase_io import LabelledFrame
+from posterion.training.chain_run import ChainRun, Probe, StepReport
+from posterion.training.checkpoint import load_checkpoint, save_checkpoint
+from posterion.training.config import TrainingConfig
+from posterion.training.objective import (
+    PotentialFunction,
+    compile_potential,
+    make_potential,
+    pad_frames,
+    predict_padded,
+)
+
+COMPILE_FROM_STEPS: Final = 10_000
+"""Shorter runs do not win back the minutes of compilation."""
+
+N_PROBE: Final = 8
+"""Training structures whose forces are compared between and within chains."""
+
+LOG_COLUMNS: Final = (
+    "step", "phase", "potential", "force_mae", "temperature", "t_kin", "t_conf",
+    "learning_rate", "seconds",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerTask:
+    """What a worker is given.
+
+    Attributes:
+        config: The run.
+        chains: Chains to advance together.
+        folder: Where checkpoints and logs of this group live.
+        fingerprint: Identity of the run, stored in its checkpoints.
+        network: Network configuration.
+        reference: Energy reference.
+        frames: Training frames.
+        device: ``cpu`` or ``cuda``.
+    """
+
+    config: TrainingConfig
+    chains: tuple[int, ...]
+    folder: Path
+    fingerprint: str
+    network: NetworkConfig
+    reference: EnergyReference
+    frames: tuple[LabelledFrame, ...]
+    device: str
+
+
+class Progress(NamedTuple):
+    """A sign of life from a worker.
+
+    Attributes:
+        chains: Which group.
+        step: Steps done.
+        n_steps: Steps in all.
+        message: Phase and current figures, for people.
+    """
+
+    chains: tuple[int, ...]
+    step: int
+    n_steps: int
+    message: str
+
+
+def run_worker(task: WorkerTask, report: Callable[[Progress], None]) -> None:
+    """Advance a group of chains to its end, from its last checkpoint if there is one.
+
+    Args:
+        task: What to do.
+        report: Called every few steps.
+
+    Raises:
+        ChainDiverged: If smaller steps did not help.
+        CheckpointMismatch: If the folder belongs to another run.
+    """
+    torch.set_num_threads(task.config.execution.threads_per_chain)
+    task.folder.mkdir(parents=True, exist_ok=True)
+    report(Progress(task.chains, 0, 1, "preparing"))
+    run = _build(task, report)
+    checkpoint, start = task.folder / "checkpoint.safetensors", task.folder / "start.safetensors"
+    if checkpoint.exists():
+        run.load_state_dict(load_checkpoint(checkpoint, fingerprint=task.fingerprint))
+    else:
+        save_checkpoint(checkpoint, run.state_dict(), fingerprint=task.fingerprint)
+    log = _Log(task.folder / "log.csv", resume_at=run.step)
+    while not run.finished:
+        try:
+            step = run.advance()
+        except ChainDiverged as divergence:
+            _go_back(run, checkpoint, start, task.fingerprint, str(divergence))
+            log = _Log(task.folder / "log.csv", resume_at=run.step)
+            continue
+        log.add(step)
+        if run.step % task.config.execution.log_every == 0 or run.finished:
+            row = log.write(run.step)
+            report(Progress(task.chains, run.step, run.schedule.n_steps, row))
+        ends_pretraining = run.step == task.config.pretraining.steps
+        due = run.step % task.config.execution.checkpoint_every == 0
+        if due or run.finished or ends_pretraining:
+            save_checkpoint(checkpoint, run.state_dict(), fingerprint=task.fingerprint)
+        if ends_pretraining:
+            shutil.copyfile(checkpoint, start)
+
+
+def _go_back(run: ChainRun, checkpoint: Path, start: Path, fingerprint: str, reason: str) -> None:
+    """Return to the last safe state and halve the steps.
+
+    A chain that already samples returns to the end of pretraining: its frozen step size
+    cannot change any more, so it has to be estimated anew.
+    """
+    retries = run.retries
+    source = start if start.exists() else checkpoint
+    run.load_state_dict(load_checkpoint(source, fingerprint=fingerprint))
+    run.retries = max(retries, run.retries)
+    try:
+        run.retreat()
+    except ChainDiverged as error:
+        raise ChainDiverged(f"{error.detail}. Last: {reason}") from error
+    save_checkpoint(checkpoint, run.state_dict(), fingerprint=fingerprint)
+
+
+def _build(task: WorkerTask, report: Callable[[Progress], None]) -> ChainRun:
+    function = NetworkFunction(
+        task.network, task.reference, dtype=torch.float32, device=task.device
+    )
+    frames = pad_frames(task.frames, function)
+    potential = make_potential(
+        function, frames, prior_std=task.config.prior.std, n_data=len(task.frames)
+    )
+    if _wants_compilation(task.config):
+        report(Progress(task.chains, 0, 1, "compiling the training step (minutes, once)"))
+        potential = _compiled(potential, function, task)
+    n_probe = min(N_PROBE, len(task.frames))
+    probed = torch.arange(n_probe, device=function.device)
+    probe_frames = type(frames)(*(field[probed] for field in frames))
+
+    def probe(parameters: Tensor) -> Tensor:
+        batch = type(frames)(
+            *(field.expand(len(parameters), *field.shape) for field in probe_frames)
+        )
+        _, forces, _ = predict_padded(function, parameters, batch, create_graph=False)
+        kept: Tensor = forces.detach()[:, probe_frames.atom_mask > 0].flatten(1)
+        return kept
+
+    return _chain_run(task, function, potential, probe)
+
+
+def _chain_run(
+    task: WorkerTask, function: NetworkFunction, potential: PotentialFunction, probe: Probe
+) -> ChainRun:
+    return ChainRun(
+        task.config,
+        task.chains,
+        potential=potential,
+        probe=probe,
+        initial=function.initial_parameters,
+        dtype=function.dtype,
+        device=function.device,
+    )
+
+
+def _wants_compilation(config: TrainingConfig) -> bool:
+    choice = config.execution.compile
+    compiler = shutil.which("g++") or shutil.which("clang++")
+    if choice == "always" and compiler is None:
+        raise ConfigurationError(
+            "execution.compile is 'always', but no C++ compiler (g++ or clang++) is on PATH; "
+            "install one, or write 'auto' to train without it, about four times slower"
+        )
+    sampler = config.sampler
+    n_steps = (
+        config.pretraining.steps
+        + sampler.burn_in_steps
+        + sampler.n_samples * sampler.thinning_steps
+    )
+    long_run = n_steps >= COMPILE_FROM_STEPS
+    return choice == "always" or (choice == "auto" and compiler is not None and long_run)
+
+
+def _compiled(
+    potential: PotentialFunction, function: NetworkFunction, task: WorkerTask
+) -> PotentialFunction:
+    n_chains = len(task.chains)
+    generator = torch.Generator().manual_seed(0)
+    row = function.initial_parameters(generator).to(function.device, function.dtype)
+    indices = torch.arange(task.config.batch_size, device=function.device)
+    return compile_potential(
+        potential, row.expand(n_chains, -1).clone(), indices.expand(n_chains, -1).clone()
+    )
+
+
+class _Log:
+    """A CSV of averages over ``log_every`` steps; rows after the resumed step are dropped."""
+
+    def __init__(self, path: Path, *, resume_at: int) -> None:
+        self._path = path
+        self._pending: list[StepReport] = []
+        self._began = time.monotonic()
+        rows: list[list[str]] = []
+        if path.exists():
+            with path.open(newline="", encoding="utf-8") as file:
+                rows = [row for row in csv.reader(file) if row[:1] != ["step"]]
+        kept = [row for row in rows if row and int(row[0]) <= resume_at]
+        with path.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([list(LOG_COLUMNS), *kept])
+
+    def add(self, step: StepReport) -> None:
+        """Remember a step for the next row."""
+        self._pending.append(step)
+
+    def write(self, step: int) -> str:
+        """Append a row of averages; return it as a short message for people."""
+        steps, self._pending = self._pending, []
+        last = steps[-1]
+
+        def mean(values: list[float]) -> float:
+            finite = [value for value in values if not math.isnan(value)]
+            return sum(finite) / len(finite) if finite else math.nan
+
+        potential = mean([s.potential for s in steps])
+        error = mean([s.force_error for s in steps])
+        kinetic = mean([s.kinetic for s in steps])
+        configurational = mean([s.configurational for s in steps])
+        row = [
+            step, last.plan.phase.value, f"{potential:.6g}", f"{error:.6g}",
+            f"{last.plan.temperature:.4g}", f"{kinetic:.4g}", f"{configurational:.4g}",
+            f"{last.learning_rate:.4g}", f"{time.monotonic() - self._began:.1f}",
+        ]  # fmt: skip
+        with self._path.open("a", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerow(row)
+        warm = "" if math.isnan(kinetic) else f", T_kin {kinetic:.2f}"
+        return f"{last.plan.phase.value}: force MAE {1000 * error:.1f} meV/A{warm}"
