@@ -18,7 +18,7 @@ WORKDIR /src
 # edit of the source reuses this layer. The empty packages stand in for what the next step copies.
 COPY pyproject.toml README.md LICENSE ./
 COPY .ci/constraints.txt .ci/constraints.txt
-COPY clients/python/pyproject.toml clients/python/
+COPY clients/python/pyproject.toml clients/python/README.md clients/python/
 RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf \
     mkdir -p service/posterion model_store/posterion_store clients/python/src/posterion_client \
     && touch service/posterion/__init__.py model_store/posterion_store/__init__.py \
