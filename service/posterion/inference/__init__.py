@@ -1,0 +1,1 @@
+"""From a published sample set to predictions on a device."""

@@ -1,0 +1,181 @@
+"""How all posterior samples of a bank are evaluated for one batch.
+
+Engines differ in speed and precision only; the predictor reduces what any of them answers.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Final, Protocol
+
+import torch
+from torch import Tensor
+
+from posterion.graph.batch import GraphBatch
+from posterion.network.config import NetworkConfig
+from posterion.network.functional import NetworkFunction, NetworkOutputs
+
+CPU_MEMORY_BYTES: Final = 4 * 2**30
+"""What one pass over the samples may take on a CPU before it is split."""
+
+CUDA_MEMORY_FRACTION: Final = 0.5
+"""Share of a CUDA device's memory that one pass may take."""
+
+# Live values per edge, layer and channel component, gradients included. Estimated from the
+# 3 GB of eight 32-channel, l = 2 samples over 4224 edges.
+_VALUES_PER_COMPONENT: Final = 24
+
+
+class BankEngine(Protocol):
+    """Evaluates the first samples of a bank for a batch of its dtype and device."""
+
+    @property
+    def name(self) -> str:
+        """Name that the reply states."""
+        ...
+
+    @property
+    def n_samples(self) -> int:
+        """Number of posterior samples held."""
+        ...
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating type that batches must have."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Device that batches must lie on."""
+        ...
+
+    def evaluate(self, batch: GraphBatch, *, n_samples: int | None, stress: bool) -> NetworkOutputs:
+        """Evaluate the first ``n_samples`` samples, or all if None.
+
+        Raises:
+            MemoryError: If the batch does not fit the device.
+        """
+        ...
+
+
+class ReferenceEngine:
+    """One sample after the other through the plain e3nn module in float64: the oracle."""
+
+    name: Final = "reference"
+    dtype: Final = torch.float64
+
+    def __init__(self, function: NetworkFunction, parameters: Tensor) -> None:
+        """Keep the samples in float64.
+
+        Args:
+            function: The network, float64.
+            parameters: Shape ``(n_samples, n_parameters)``.
+        """
+        self._function = _checked(function, parameters, self.dtype)
+        self._parameters = parameters.to(device=function.device, dtype=self.dtype)
+        self.n_samples = len(parameters)
+        self.device = function.device
+
+    def evaluate(self, batch: GraphBatch, *, n_samples: int | None, stress: bool) -> NetworkOutputs:
+        """See `BankEngine`."""
+        samples = _first(self._parameters, n_samples)
+        with _python_memory_error():
+            return _concatenate(
+                self._function.evaluate_one(sample, batch, stress=stress) for sample in samples
+            )
+
+
+class VectorizedEngine:
+    """All samples in one forward and one reverse pass in float32.
+
+    The pass is split over the samples where its estimated memory exceeds the budget.
+    """
+
+    name: Final = "vectorized"
+    dtype: Final = torch.float32
+
+    def __init__(
+        self, function: NetworkFunction, parameters: Tensor, *, memory_bytes: int | None = None
+    ) -> None:
+        """Keep the samples on the device.
+
+        Args:
+            function: The network, float32.
+            parameters: Shape ``(n_samples, n_parameters)``.
+            memory_bytes: Budget of one pass; None = chosen by the kind of device.
+        """
+        self._function = _checked(function, parameters, self.dtype)
+        self._parameters = parameters.to(device=function.device, dtype=self.dtype)
+        self._memory_bytes = _budget(function.device) if memory_bytes is None else memory_bytes
+        self.n_samples = len(parameters)
+        self.device = function.device
+
+    def evaluate(self, batch: GraphBatch, *, n_samples: int | None, stress: bool) -> NetworkOutputs:
+        """See `BankEngine`."""
+        samples = _first(self._parameters, n_samples)
+        sample_bytes = _sample_bytes(self._function.config, n_edges=batch.edge_index.shape[1])
+        at_once = max(1, self._memory_bytes // sample_bytes)
+        with _python_memory_error():
+            return _concatenate(
+                self._function.evaluate(chunk, batch, stress=stress)
+                for chunk in torch.split(samples, at_once)
+            )
+
+
+@contextmanager
+def _python_memory_error() -> Iterator[None]:
+    """Turn the device's own out-of-memory error into Python's."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise MemoryError(str(error)) from error
+
+
+def _checked(function: NetworkFunction, parameters: Tensor, dtype: torch.dtype) -> NetworkFunction:
+    if function.dtype != dtype:
+        raise ValueError(f"function must be of {dtype}, got {function.dtype}")
+    if parameters.dim() != 2 or parameters.shape[1] != function.n_parameters:
+        raise ValueError(
+            f"parameters must have shape (n_samples, {function.n_parameters}), "
+            f"got {tuple(parameters.shape)}"
+        )
+    return function
+
+
+def _first(parameters: Tensor, n_samples: int | None) -> Tensor:
+    n_held = len(parameters)
+    if n_samples is None:
+        return parameters
+    if not 1 <= n_samples <= n_held:
+        raise ValueError(f"n_samples must lie between 1 and {n_held}, got {n_samples}")
+    return parameters[:n_samples]
+
+
+def _concatenate(parts: Iterable[NetworkOutputs]) -> NetworkOutputs:
+    outputs = list(parts)
+    first = outputs[0]
+    if len(outputs) == 1:
+        return first
+    stresses = [part.stress for part in outputs if part.stress is not None]
+    return NetworkOutputs(
+        energy=torch.cat([part.energy for part in outputs]),
+        forces=torch.cat([part.forces for part in outputs]),
+        stress=torch.cat(stresses) if stresses else None,
+        force_std=torch.cat([part.force_std for part in outputs]),
+        energy_std=first.energy_std,
+        latent=torch.cat([part.latent for part in outputs]),
+    )
+
+
+def _sample_bytes(config: NetworkConfig, *, n_edges: int) -> int:
+    """Estimated memory of one sample's pass; at least one byte."""
+    components = config.n_features * (config.l_max + 1) ** 2
+    if config.parity == "full":
+        components *= 2
+    return max(1, 4 * n_edges * config.n_layers * components * _VALUES_PER_COMPONENT)
+
+
+def _budget(device: torch.device) -> int:
+    if device.type != "cuda":
+        return CPU_MEMORY_BYTES
+    _, total = torch.cuda.mem_get_info(device)
+    return int(CUDA_MEMORY_FRACTION * total)

@@ -1,0 +1,273 @@
+"""What a bank answers for structures: the one object that serving and training call."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+
+from posterion.errors import (
+    Fault,
+    InvalidRequest,
+    PosterionError,
+    StructureTooLarge,
+    UnsupportedElement,
+    UnsupportedProperty,
+)
+from posterion.graph.batch import Graph, build_graph, collate
+from posterion.inference.bank import BankEngine, ReferenceEngine, VectorizedEngine
+from posterion.inference.loading import SampleBank
+from posterion.inference.reduction import reduce_outputs
+from posterion.network.functional import NetworkFunction
+from posterion.structures.evaluation import EvaluationOptions, Precision
+from posterion.structures.prediction import Prediction
+from posterion.structures.structure import Structure
+from posterion.uncertainty.calibration import FEWEST_SAMPLES
+from posterion_store import Manifest
+
+EDGES_PER_BATCH: Final = 50_000
+"""`Predictor.predict` evaluates together what stays below this many edges."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StructureLimits:
+    """Largest structure that is evaluated.
+
+    Attributes:
+        n_atoms: Atoms.
+        n_edges: Directed edges within the cutoff.
+    """
+
+    n_atoms: int = 100_000
+    n_edges: int = 5_000_000
+
+
+class Predictor:
+    """Evaluates structures with one bank on one device.
+
+    `prepare` may run in any number of threads; evaluations take turns on the device.
+    """
+
+    def __init__(
+        self,
+        bank: SampleBank,
+        *,
+        device: torch.device | str = "cpu",
+        limits: StructureLimits | None = None,
+    ) -> None:
+        """Build both engines, so that no request waits for it.
+
+        Args:
+            bank: The samples.
+            device: Where to evaluate.
+            limits: Largest structure; None = the defaults.
+        """
+        self._bank = bank
+        self._limits = StructureLimits() if limits is None else limits
+        self._elements = np.array(bank.config.elements, dtype=np.int64)
+        self._turn = threading.Lock()
+        single, double = (
+            NetworkFunction(bank.config, bank.reference, dtype=dtype, device=device)
+            for dtype in (torch.float32, torch.float64)
+        )
+        self._engines: dict[Precision, BankEngine] = {
+            "float32": VectorizedEngine(single, bank.parameters),
+            "float64": ReferenceEngine(double, bank.parameters),
+        }
+
+    @property
+    def bank(self) -> SampleBank:
+        """The samples with their description."""
+        return self._bank
+
+    @property
+    def name(self) -> str:
+        """Bank name."""
+        return self._bank.name
+
+    @property
+    def digest(self) -> str:
+        """``sha256:<hex>`` of the manifest."""
+        return self._bank.digest
+
+    @property
+    def version(self) -> str:
+        """First 16 hex digits of the digest."""
+        return self._bank.version
+
+    @property
+    def manifest(self) -> Manifest:
+        """The immutable description of the sample set."""
+        return self._bank.manifest
+
+    @property
+    def n_samples(self) -> int:
+        """Number of posterior samples held."""
+        return self._bank.n_samples
+
+    @property
+    def cutoff(self) -> float:
+        """Radius of the network's neighbourhoods, Angstrom."""
+        return self._bank.config.cutoff
+
+    @property
+    def engines(self) -> dict[str, str]:
+        """Name of the engine by precision."""
+        return {precision: engine.name for precision, engine in self._engines.items()}
+
+    def engine(self, options: EvaluationOptions) -> str:
+        """Name of the engine that evaluates with these options."""
+        return self._engines[options.precision].name
+
+    def n_samples_used(self, options: EvaluationOptions) -> int:
+        """Number of posterior samples evaluated with these options.
+
+        Raises:
+            InvalidRequest: If the bank has fewer, or a spread is asked of a single one.
+        """
+        if options.n_samples is None:
+            return self.n_samples
+        fewest = FEWEST_SAMPLES if options.uncertainty else 1
+        if not fewest <= options.n_samples <= self.n_samples:
+            wanted = "with" if options.uncertainty else "without"
+            detail = (
+                f"expected {fewest} to {self.n_samples} samples of bank {self.name} {wanted} "
+                f"uncertainty, got {options.n_samples}"
+            )
+            raise InvalidRequest(detail, faults=(Fault(pointer="/n_samples", detail=detail),))
+        return options.n_samples
+
+    def prepare(self, structure: Structure) -> Graph:
+        """Check that the bank describes a structure, and find its edges.
+
+        Args:
+            structure: A checked structure.
+
+        Returns:
+            The graph to evaluate.
+
+        Raises:
+            UnsupportedElement: If the network does not know an element.
+            UnsupportedProperty: If the structure is charged or not a singlet.
+            StructureTooLarge: If it exceeds the limits.
+        """
+        self._check_elements(structure)
+        _check_neutral_singlet(structure)
+        if structure.n_atoms > self._limits.n_atoms:
+            raise _too_large("atoms", self._limits.n_atoms, structure.n_atoms)
+        graph = build_graph(structure, self.cutoff)
+        if graph.n_edges > self._limits.n_edges:
+            raise _too_large("edges", self._limits.n_edges, graph.n_edges)
+        return graph
+
+    def evaluate(
+        self, graphs: Sequence[Graph], options: EvaluationOptions
+    ) -> list[Prediction | PosterionError]:
+        """Evaluate prepared structures as one batch.
+
+        Args:
+            graphs: From `prepare`.
+            options: Shared by all of them.
+
+        Returns:
+            One prediction per graph, in order; NonFiniteResult where a number is not finite.
+
+        Raises:
+            InvalidRequest: If the options do not suit the bank.
+            MemoryError: If the batch does not fit the device.
+        """
+        n_samples = self.n_samples_used(options)
+        if not graphs:
+            return []
+        engine = self._engines[options.precision]
+        stress = options.stress and any(graph.structure.fully_periodic for graph in graphs)
+        with self._turn:
+            batch = collate(graphs, dtype=engine.dtype, device=engine.device)
+            outputs = engine.evaluate(batch, n_samples=n_samples, stress=stress)
+        return reduce_outputs(
+            outputs,
+            graphs,
+            options,
+            calibration=self._bank.calibration,
+            domain=self._bank.domain,
+        )
+
+    def predict(
+        self, structures: Sequence[Structure], options: EvaluationOptions
+    ) -> list[Prediction | PosterionError]:
+        """Prepare and evaluate structures, in batches of bounded size.
+
+        Args:
+            structures: Checked structures.
+            options: Shared by all of them.
+
+        Returns:
+            One prediction or error per structure, in order.
+        """
+        results: list[Prediction | PosterionError | None] = [None] * len(structures)
+        graphs: list[tuple[int, Graph]] = []
+        for index, structure in enumerate(structures):
+            try:
+                graphs.append((index, self.prepare(structure)))
+            except PosterionError as error:
+                results[index] = error
+        for part in _bounded(graphs):
+            evaluated = self.evaluate([graph for _, graph in part], options)
+            for (index, _), result in zip(part, evaluated, strict=True):
+                results[index] = result
+        return [result for result in results if result is not None]
+
+    def _check_elements(self, structure: Structure) -> None:
+        unknown = np.flatnonzero(~np.isin(structure.atomic_numbers, self._elements))
+        if unknown.size == 0:
+            return
+        known = self._elements.tolist()
+        numbers, first = np.unique(structure.atomic_numbers[unknown], return_index=True)
+        faults = tuple(
+            Fault(
+                pointer=f"/numbers/{unknown[place]}",
+                detail=f"expected one of the atomic numbers {known}, got {number}",
+            )
+            for number, place in zip(numbers.tolist(), first, strict=True)
+        )
+        raise UnsupportedElement(
+            f"bank {self.name} knows the atomic numbers {known}, "
+            f"the structure also has {numbers.tolist()}",
+            faults=faults,
+        )
+
+
+def _check_neutral_singlet(structure: Structure) -> None:
+    faults = tuple(
+        Fault(pointer=pointer, detail=f"expected {expected}, got {found}")
+        for pointer, expected, found in (
+            ("/charge", 0, structure.charge),
+            ("/spin_multiplicity", 1, structure.spin_multiplicity),
+        )
+        if found != expected
+    )
+    if faults:
+        raise UnsupportedProperty(
+            "; ".join(f"{fault.pointer}: {fault.detail}" for fault in faults), faults=faults
+        )
+
+
+def _too_large(what: str, limit: int, found: int) -> StructureTooLarge:
+    detail = f"expected at most {limit} {what}, got {found}"
+    return StructureTooLarge(detail, faults=(Fault(pointer="", detail=detail),))
+
+
+def _bounded(graphs: Sequence[tuple[int, Graph]]) -> Iterator[list[tuple[int, Graph]]]:
+    """Cut a sequence into runs of at most `EDGES_PER_BATCH` edges, one graph at least."""
+    part: list[tuple[int, Graph]] = []
+    n_edges = 0
+    for index, graph in graphs:
+        if part and n_edges + graph.n_edges > EDGES_PER_BATCH:
+            yield part
+            part, n_edges = [], 0
+        part.append((index, graph))
+        n_edges += graph.n_edges
+    if part:
+        yield part

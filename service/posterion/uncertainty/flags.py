@@ -1,0 +1,184 @@
+"""Which warnings an answer carries, each with the number that raised it.
+
+Rules on the spread compare calibrated metrics with calibrated thresholds. Rules on the
+structure compare it with the training domain; they hold where all samples err together.
+Aleatoric noise never raises a flag: it is no smaller on unknown molecules.
+"""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from posterion.graph.batch import Graph
+from posterion.structures.prediction import Flag, FlagCode, Uncertainty
+from posterion.uncertainty.calibration import Calibration, FlagThreshold
+from posterion.uncertainty.domain import TrainingDomain, isolated_atoms
+
+CONTACT_CANDIDATE: Final = 0.95
+"""Fraction of the shortest distance seen in training below which a contact is close."""
+
+CONTACT_FAILED: Final = 0.80
+"""Fraction below which the repulsion is extrapolated too far to be used."""
+
+_SAME_COMPOSITION = 1e-9
+
+
+def spread_flags(
+    uncertainty: Uncertainty, *, n_atoms: int, n_samples: int, calibration: Calibration
+) -> tuple[Flag, ...]:
+    """Judge the calibrated epistemic spread of one structure.
+
+    Args:
+        uncertainty: Calibrated with the factors of the same entry.
+        n_atoms: Atoms of the structure.
+        n_samples: Posterior samples that were evaluated.
+        calibration: The bank's calibration.
+
+    Returns:
+        At most one flag per code.
+    """
+    entry = calibration.for_samples(n_samples)
+    per_atom = uncertainty.forces_per_atom
+    found = (
+        _spread_flag(
+            "force-epistemic-high",
+            entry.force_epistemic_max,
+            value=uncertainty.forces_max,
+            per_atom=per_atom,
+            calibration_id=calibration.identity,
+        ),
+        _spread_flag(
+            "energy-epistemic-high",
+            _scaled(entry.energy_epistemic, n_atoms),
+            value=uncertainty.energy_epistemic,
+            per_atom=np.empty(0),
+            calibration_id=calibration.identity,
+        ),
+    )
+    return tuple(flag for flag in found if flag is not None)
+
+
+def domain_flags(graph: Graph, domain: TrainingDomain) -> tuple[Flag, ...]:
+    """Judge one structure by what the bank was trained on.
+
+    Args:
+        graph: The structure with its edges.
+        domain: The bank's training domain.
+
+    Returns:
+        At most one flag per code.
+    """
+    found = (
+        _close_contact(graph, domain),
+        _isolated_atom(graph, domain),
+        _composition_unseen(graph, domain),
+    )
+    return tuple(flag for flag in found if flag is not None)
+
+
+def _spread_flag(
+    code: FlagCode,
+    threshold: FlagThreshold,
+    *,
+    value: float,
+    per_atom: NDArray[np.float64],
+    calibration_id: str,
+) -> Flag | None:
+    if value <= threshold.candidate:
+        return None
+    failed = value > threshold.failed
+    bound = threshold.failed if failed else threshold.candidate
+    return Flag(
+        code=code,
+        severity="failed" if failed else "candidate",
+        atoms=tuple(np.flatnonzero(per_atom > bound).tolist()),
+        metric=threshold.metric,
+        value=value,
+        threshold=bound,
+        unit=threshold.unit,
+        threshold_source="calibration",
+        coverage=threshold.failed_coverage if failed else threshold.candidate_coverage,
+        calibration_id=calibration_id,
+    )
+
+
+def _scaled(threshold: FlagThreshold, n_atoms: int) -> FlagThreshold:
+    if threshold.per == "structure":
+        return threshold
+    return threshold.model_copy(
+        update={
+            "candidate": n_atoms * threshold.candidate,
+            "failed": n_atoms * threshold.failed,
+        }
+    )
+
+
+def _close_contact(graph: Graph, domain: TrainingDomain) -> Flag | None:
+    """Pairs below the shortest distance seen for their elements, less a margin."""
+    if graph.n_edges == 0:
+        return None
+    numbers = graph.structure.atomic_numbers[graph.edge_index]
+    seen = domain.shortest_seen(numbers[0], numbers[1])
+    ratio = graph.distances / seen
+    worst = int(ratio.argmin())
+    if ratio[worst] >= CONTACT_CANDIDATE:
+        return None
+    failed = ratio[worst] < CONTACT_FAILED
+    fraction = CONTACT_FAILED if failed else CONTACT_CANDIDATE
+    return Flag(
+        code="close-contact",
+        severity="failed" if failed else "candidate",
+        atoms=tuple(np.unique(graph.edge_index[:, ratio < fraction]).tolist()),
+        metric="pair_distance",
+        value=float(graph.distances[worst]),
+        threshold=float(fraction * seen[worst]),
+        unit="angstrom",
+        threshold_source="training-domain",
+        coverage=None,
+        calibration_id=None,
+    )
+
+
+def _isolated_atom(graph: Graph, domain: TrainingDomain) -> Flag | None:
+    """Atoms nobody interacts with: zero force and zero spread whatever the truth is.
+
+    A single atom of an element that training saw alone is what training saw.
+    """
+    isolated = isolated_atoms(graph)
+    numbers = graph.structure.atomic_numbers[isolated]
+    seen_alone = bool(np.isin(numbers, domain.isolated_elements).all())
+    if isolated.size == 0 or (seen_alone and graph.n_atoms == 1):
+        return None
+    return Flag(
+        code="isolated-atom",
+        severity="candidate" if seen_alone else "failed",
+        atoms=tuple(isolated.tolist()),
+        metric="n_neighbors",
+        value=0.0,
+        threshold=1.0,
+        unit="1",
+        threshold_source="training-domain",
+        coverage=None,
+        calibration_id=None,
+    )
+
+
+def _composition_unseen(graph: Graph, domain: TrainingDomain) -> Flag | None:
+    """Energies of unseen compositions; failed where their reference is undetermined."""
+    distance = domain.composition_distance(graph.structure)
+    if distance <= _SAME_COMPOSITION:
+        return None
+    determined = domain.composition_determined(graph.structure)
+    return Flag(
+        code="composition-unseen",
+        severity="candidate" if determined else "failed",
+        atoms=(),
+        metric="composition_distance",
+        value=distance,
+        threshold=0.0,
+        unit="1",
+        threshold_source="training-domain",
+        coverage=None,
+        calibration_id=None,
+    )
