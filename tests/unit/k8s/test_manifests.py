@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 import ray
 
+from posterion.serving.app import DEPLOYMENT, build
+from posterion.serving.settings import ServeSettings
+
 Manifest = dict[str, Any]
 Find = Callable[[str, str], Manifest]
 
@@ -177,11 +180,39 @@ def test_ray_of_the_manifests_is_ray_of_the_suite(manifests: list[Manifest]) -> 
     assert versions == {ray.__version__}
 
 
+def _application(checker: ModuleType, manifests: list[Manifest]) -> Manifest:
+    """The one application of an overlay's serveConfigV2."""
+    service = next(m for m in manifests if m["kind"] == "RayService")
+    (application,) = checker.serve_config(service)["applications"]
+    found: Manifest = application
+    return found
+
+
+def test_the_application_is_one_that_the_service_builds(
+    checker: ModuleType, manifests: list[Manifest]
+) -> None:
+    application = _application(checker, manifests)
+    (deployment,) = application["deployments"]
+    assert application["import_path"] == f"{build.__module__}:{build.__name__}"
+    assert deployment["name"] == DEPLOYMENT
+
+
+def test_arguments_are_settings_and_agree_with_what_ray_reserves(
+    checker: ModuleType, manifests: list[Manifest]
+) -> None:
+    application = _application(checker, manifests)
+    settings = ServeSettings.model_validate(application["args"])
+    options = application["deployments"][0]["ray_actor_options"]
+    assert options["num_cpus"] == settings.n_cpus
+    reserved = settings.gpus_per_replica if settings.device == "cuda" else 0
+    assert options.get("num_gpus", 0) == reserved
+
+
 def test_an_accelerator_is_reserved_by_the_pod_and_by_the_replica(
     checker: ModuleType, rendered: dict[str, list[Manifest]]
 ) -> None:
     service = next(m for m in rendered["gpu"] if m["kind"] == "RayService")
-    (deployment,) = checker.serve_config(service)["applications"][0]["deployments"]
+    (deployment,) = _application(checker, rendered["gpu"])["deployments"]
     group = _cluster(service)["workerGroupSpecs"][0]
     limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
     assert deployment["ray_actor_options"]["num_gpus"] == 1
@@ -191,8 +222,9 @@ def test_an_accelerator_is_reserved_by_the_pod_and_by_the_replica(
     assert deployment["max_surge_percent"] > 0
 
 
-def test_replicas_stop_before_the_kubelet_kills_them(checker: ModuleType, find: Find) -> None:
-    service = find("RayService", "posterion")
-    (deployment,) = checker.serve_config(service)["applications"][0]["deployments"]
-    grace = _worker_pod(service)["terminationGracePeriodSeconds"]
-    assert deployment["graceful_shutdown_timeout_s"] < grace
+def test_replicas_stop_before_the_kubelet_kills_them(
+    checker: ModuleType, manifests: list[Manifest], find: Find
+) -> None:
+    settings = ServeSettings.model_validate(_application(checker, manifests)["args"])
+    grace = _worker_pod(find("RayService", "posterion"))["terminationGracePeriodSeconds"]
+    assert settings.drain_timeout_s < grace
