@@ -1,0 +1,271 @@
+"""How a predict document becomes structures, each valid or with its own error."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+import numpy as np
+from ase.data import atomic_numbers as ase_atomic_numbers
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from posterion.api.arrays import (
+    WrongTypeError,
+    check_leaves,
+    declared_rows,
+    float_rows,
+    integers,
+    refuse_types,
+    wrong_shape,
+    wrong_type,
+)
+from posterion.api.errors import MAX_FAULTS
+from posterion.api.schemas import (
+    STRUCTURE_FIELDS,
+    TOP_FIELDS,
+    PredictRequest,
+    StructureDocument,
+)
+from posterion.api.settings import ApiSettings
+from posterion.errors import (
+    Fault,
+    InvalidRequest,
+    InvalidStructure,
+    StructureError,
+    StructureTooLarge,
+    TooLarge,
+)
+from posterion.structures.structure import Structure
+
+_PLAIN_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,31}")
+_STRING: Final = frozenset({str})
+_ATOMIC_NUMBERS: Final[Mapping[str, int]] = {
+    symbol: number for symbol, number in ase_atomic_numbers.items() if number > 0
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictWork:
+    """One predict request, ready to be evaluated.
+
+    Attributes:
+        request: The checked document.
+        ids: Identifier of each structure.
+        structures: Each structure in eV and Angstrom, or what is wrong with it.
+    """
+
+    request: PredictRequest
+    ids: tuple[str, ...]
+    structures: tuple[Structure | StructureError, ...]
+
+
+def parse_predict(document: object, settings: ApiSettings) -> PredictWork:
+    """Check a document and read its structures.
+
+    Args:
+        document: What the codec decoded.
+        settings: Limits on structures and atoms.
+
+    Returns:
+        The work. Structures that are wrong in shape or physics carry their own error.
+
+    Raises:
+        InvalidRequest: If a field is unknown, missing or of the wrong type.
+        TooLarge: If there are too many structures.
+    """
+    _check_size(document, settings)
+    try:
+        request = PredictRequest.model_validate(document)
+    except ValidationError as error:
+        raise _invalid(error) from None
+    _check_combinations(request)
+    structures: list[Structure | StructureError] = []
+    faults: list[Fault] = []
+    for index, entry in enumerate(request.structures):
+        try:
+            structures.append(_read_structure(entry, request.units.system.angstrom, settings))
+        except StructureError as error:
+            structures.append(error)
+        except WrongTypeError as error:
+            faults.append(_within(f"/structures/{index}", error.fault))
+            if len(faults) == MAX_FAULTS:
+                break
+    if faults:
+        raise refuse_types(faults)
+    ids = tuple(
+        str(index) if entry.id is None else entry.id
+        for index, entry in enumerate(request.structures)
+    )
+    return PredictWork(request=request, ids=ids, structures=tuple(structures))
+
+
+def _check_size(document: object, settings: ApiSettings) -> None:
+    """Refuse what would make the strict validation itself expensive."""
+    if not isinstance(document, dict):
+        raise InvalidRequest("expected an object with the field structures")
+    _check_fields(document, TOP_FIELDS, "")
+    structures = document.get("structures")
+    if not isinstance(structures, list):
+        return
+    if len(structures) > settings.max_structures:
+        raise TooLarge(
+            f"expected at most {settings.max_structures} structures, got {len(structures)}",
+            faults=(Fault(pointer="/structures", detail="too many"),),
+        )
+    for index, entry in enumerate(structures):
+        if isinstance(entry, dict):
+            _check_fields(entry, STRUCTURE_FIELDS, f"/structures/{index}")
+
+
+def _check_fields(entry: dict[str, object], known: frozenset[str], pointer: str) -> None:
+    unknown = [name for name in entry if name not in known][:MAX_FAULTS]
+    if unknown:
+        raise InvalidRequest(
+            "a field is not known; see errors",
+            faults=tuple(_unknown_field(pointer, name) for name in unknown),
+        )
+
+
+def _unknown_field(pointer: str, name: str) -> Fault:
+    # Only a short plain name is repeated: a pointer must not carry the caller's data.
+    place = f"{pointer}/{name}" if _PLAIN_NAME.fullmatch(name) else pointer
+    return Fault(pointer=place, detail="unknown field")
+
+
+def _invalid(error: ValidationError) -> InvalidRequest:
+    items = error.errors(include_url=False, include_context=False, include_input=False)
+    faults = []
+    for item in items[:MAX_FAULTS]:
+        *parents, last = (str(part) for part in item["loc"])
+        pointer = "".join(f"/{part}" for part in parents)
+        if item["type"] == "extra_forbidden":
+            faults.append(_unknown_field(pointer, last))
+        else:
+            faults.append(Fault(pointer=f"{pointer}/{last}", detail=item["msg"]))
+    return InvalidRequest(
+        "the request does not follow its schema; see errors", faults=tuple(faults)
+    )
+
+
+def _check_combinations(request: PredictRequest) -> None:
+    faults = []
+    if len(set(request.outputs)) != len(request.outputs):
+        faults.append(Fault(pointer="/outputs", detail="expected each output once"))
+    if "uncertainty" not in request.outputs and request.uncertainty.samples != "none":
+        faults.append(
+            Fault(
+                pointer="/uncertainty/samples",
+                detail="expected none, or uncertainty among the outputs",
+            )
+        )
+    if "uncertainty" in request.outputs and request.n_samples == 1:
+        faults.append(
+            Fault(pointer="/n_samples", detail="expected at least 2 samples for an uncertainty")
+        )
+    for index, entry in enumerate(request.structures):
+        if (entry.numbers is None) == (entry.symbols is None):
+            faults.append(
+                Fault(pointer=f"/structures/{index}", detail="expected either numbers or symbols")
+            )
+    if faults:
+        raise InvalidRequest(
+            "fields do not go together; see errors", faults=tuple(faults[:MAX_FAULTS])
+        )
+
+
+def _within(prefix: str, fault: Fault) -> Fault:
+    return Fault(pointer=prefix + fault.pointer, detail=fault.detail)
+
+
+def _read_structure(entry: StructureDocument, angstrom: float, settings: ApiSettings) -> Structure:
+    """Read one structure; ``angstrom`` is the length of the caller's unit."""
+    _check_atoms(entry, settings)
+    # Types are checked in every field before a wrong shape in one is reported: whether the
+    # request is valid must not depend on the order of reading.
+    numbers = _attempt(_read_numbers, entry)
+    positions = _attempt(_read_positions, entry)
+    cell = _attempt(_read_cell, entry)
+    for outcome in (numbers, positions, cell):
+        if isinstance(outcome, InvalidStructure):
+            raise outcome
+    assert isinstance(numbers, np.ndarray)
+    assert isinstance(positions, np.ndarray)
+    assert not isinstance(cell, InvalidStructure)
+    # An overflow becomes infinity, which the structure refuses.
+    with np.errstate(over="ignore"):
+        positions = positions * angstrom
+        cell = None if cell is None else cell * angstrom
+    return _build(entry, numbers, positions, cell)
+
+
+Outcome = TypeVar("Outcome")
+
+
+def _attempt(
+    read: Callable[[StructureDocument], Outcome], entry: StructureDocument
+) -> Outcome | InvalidStructure:
+    try:
+        return read(entry)
+    except InvalidStructure as error:
+        return error
+
+
+def _check_atoms(entry: StructureDocument, settings: ApiSettings) -> None:
+    n_atoms = max(declared_rows(value) for value in (entry.numbers, entry.symbols, entry.positions))
+    if n_atoms > settings.max_atoms:
+        raise StructureTooLarge(f"expected at most {settings.max_atoms} atoms, got {n_atoms}")
+
+
+def _read_numbers(entry: StructureDocument) -> NDArray[np.int64]:
+    if entry.symbols is None:
+        return integers(entry.numbers, "/numbers")
+    if not isinstance(entry.symbols, list):
+        raise wrong_type("/symbols", "a list of strings", entry.symbols)
+    check_leaves(entry.symbols, "/symbols", _STRING, "a string")
+    for index, symbol in enumerate(entry.symbols):
+        if not isinstance(symbol, str):
+            raise wrong_shape("/symbols", "a flat list of strings")
+        if symbol not in _ATOMIC_NUMBERS:
+            raise wrong_shape(f"/symbols/{index}", "the symbol of a chemical element")
+    return np.array([_ATOMIC_NUMBERS[symbol] for symbol in entry.symbols], dtype=np.int64)
+
+
+def _read_positions(entry: StructureDocument) -> NDArray[np.float64]:
+    return float_rows(entry.positions, "/positions")
+
+
+def _read_cell(entry: StructureDocument) -> NDArray[np.float64] | None:
+    return None if entry.cell is None else float_rows(entry.cell, "/cell")
+
+
+def _build(
+    entry: StructureDocument,
+    numbers: NDArray[np.int64],
+    positions: NDArray[np.float64],
+    cell: NDArray[np.float64] | None,
+) -> Structure:
+    first, second, third = entry.pbc
+    try:
+        return Structure(
+            atomic_numbers=numbers,
+            positions=positions,
+            cell=cell,
+            pbc=(first, second, third),
+            charge=entry.charge,
+            spin_multiplicity=entry.spin_multiplicity,
+        )
+    except InvalidStructure as error:
+        raise (error if entry.symbols is None else _about_symbols(error)) from None
+
+
+def _about_symbols(error: InvalidStructure) -> InvalidStructure:
+    """The same error for a caller who sent symbols and not numbers."""
+    faults = tuple(
+        Fault(pointer=_as_symbols(fault.pointer), detail=fault.detail) for fault in error.faults
+    )
+    return InvalidStructure(_as_symbols(error.detail), faults=faults)
+
+
+def _as_symbols(text: str) -> str:
+    return "/symbols" + text.removeprefix("/numbers") if text.startswith("/numbers") else text

@@ -1,0 +1,242 @@
+"""How one predict request is answered, from its bytes to the bytes of the reply."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, TypeVar
+
+import anyio
+import anyio.to_thread
+
+from posterion.api.backend import Backend, ModelIdentity, PredictReply, Timing
+from posterion.api.codec import MediaType, decode, encode
+from posterion.api.nesting import NestingLimits
+from posterion.api.parsing import PredictWork, parse_predict
+from posterion.api.record import RequestRecord
+from posterion.api.replies import (
+    error_document,
+    finite_or_error,
+    model_document,
+    result_document,
+    timing_document,
+    units_document,
+)
+from posterion.api.settings import ApiSettings
+from posterion.errors import (
+    DeadlineExceeded,
+    Fault,
+    InternalError,
+    InvalidRequest,
+    PosterionError,
+)
+from posterion.observability.metrics import PhaseSeconds, ServiceMetrics
+from posterion.structures.prediction import Prediction
+from posterion.structures.structure import Structure
+
+_NO_TIME: Final = Timing(queue_ms=0.0, graph_ms=0.0, evaluate_ms=0.0)
+
+Done = TypeVar("Done")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The results of one request, not yet encoded.
+
+    Attributes:
+        work: What was asked.
+        model: The version that answered.
+        outcomes: Prediction or error of each structure, in the request's order.
+        timing: Where the time went.
+    """
+
+    work: PredictWork
+    model: ModelIdentity
+    outcomes: tuple[Prediction | PosterionError, ...]
+    timing: Timing
+
+
+class Predictions:
+    """Answers predict requests with a backend; one per application."""
+
+    def __init__(self, settings: ApiSettings, backend: Backend, metrics: ServiceMetrics) -> None:
+        """Keep the parts.
+
+        Args:
+            settings: Limits, and what counts as a large body.
+            backend: Evaluates structures.
+            metrics: Where results are counted.
+        """
+        self._settings = settings
+        self._backend = backend
+        self._metrics = metrics
+        self._limits = NestingLimits(depth=settings.max_depth, nodes=settings.max_nodes)
+        self._workers: anyio.CapacityLimiter | None = None
+
+    async def read(self, body: bytes, media_type: MediaType, record: RequestRecord) -> PredictWork:
+        """Decode and check a body; a long one in a worker thread.
+
+        Args:
+            body: The bytes.
+            media_type: Their encoding.
+            record: Of the request; takes note of the sizes.
+
+        Returns:
+            The work, with the errors of single structures inside.
+        """
+        step = partial(self._read, body, media_type)
+        work = await self._run(step, large=len(body) > self._settings.offload_bytes)
+        record.n_structures = len(work.structures)
+        record.n_atoms = sum(entry.n_atoms for entry in valid_structures(work))
+        return work
+
+    async def evaluate(
+        self, work: PredictWork, model: ModelIdentity, version: str | None, record: RequestRecord
+    ) -> Answer:
+        """Evaluate the valid structures and put every outcome in its place.
+
+        Args:
+            work: What is asked.
+            model: The version that would answer now.
+            version: The version asked for; None = the served default.
+            record: Of the request; its start is where the deadline counts from.
+
+        Returns:
+            The answer.
+        """
+        _check_samples(work, model)
+        reply = await self._predict(work, model, version, record)
+        predicted = iter(reply.results)
+        outcomes = tuple(
+            finite_or_error(next(predicted)) if isinstance(entry, Structure) else entry
+            for entry in work.structures
+        )
+        self._count(reply, outcomes, record)
+        return Answer(work=work, model=reply.model, outcomes=outcomes, timing=reply.timing)
+
+    async def write(self, answer: Answer, media_type: MediaType, record: RequestRecord) -> bytes:
+        """Encode an answer; a long one in a worker thread.
+
+        Args:
+            answer: The answer.
+            media_type: The encoding.
+            record: Of the request.
+
+        Returns:
+            The body of the reply.
+        """
+        full = answer.work.request.uncertainty.samples == "full"
+        n_numbers = (record.n_atoms or 0) * (10 + (3 * answer.model.n_samples if full else 0))
+        step = partial(_write, answer, media_type, record)
+        return await self._run(step, large=n_numbers > self._settings.offload_numbers)
+
+    def _read(self, body: bytes, media_type: MediaType) -> PredictWork:
+        return parse_predict(decode(body, media_type, self._limits), self._settings)
+
+    async def _predict(
+        self, work: PredictWork, model: ModelIdentity, version: str | None, record: RequestRecord
+    ) -> PredictReply:
+        structures = valid_structures(work)
+        if not structures:
+            return PredictReply(model=model, results=(), timing=_NO_TIME)
+        deadline_s = _time_left(work, record)
+        try:
+            async with asyncio.timeout(deadline_s) as scope:
+                reply = await self._backend.predict(
+                    model.name, version, structures, work.request.options, deadline_s=deadline_s
+                )
+        except TimeoutError:
+            if not scope.expired():
+                raise
+            raise DeadlineExceeded("the deadline passed before the answer was ready") from None
+        if len(reply.results) != len(structures):
+            raise InternalError("the backend lost a structure")
+        return reply
+
+    def _count(
+        self,
+        reply: PredictReply,
+        outcomes: Sequence[Prediction | PosterionError],
+        record: RequestRecord,
+    ) -> None:
+        name, timing = reply.model.name, reply.timing
+        self._metrics.observe_prediction(
+            model=name,
+            n_structures=len(outcomes),
+            n_atom_samples=(record.n_atoms or 0) * reply.model.n_samples,
+            phases_s=PhaseSeconds(
+                queue=timing.queue_ms / 1e3,
+                graph=timing.graph_ms / 1e3,
+                evaluate=timing.evaluate_ms / 1e3,
+            ),
+        )
+        for outcome in outcomes:
+            if isinstance(outcome, PosterionError):
+                self._metrics.count_item_error(model=name, code=outcome.code)
+                continue
+            for flag in outcome.flags:
+                self._metrics.count_flag(model=name, code=flag.code, severity=flag.severity)
+            if outcome.uncertainty is not None:
+                self._metrics.observe_force_std(model=name, value=outcome.uncertainty.forces_max)
+
+    async def _run(self, step: Callable[[], Done], *, large: bool) -> Done:
+        if not large:
+            return step()
+        if self._workers is None:
+            self._workers = anyio.CapacityLimiter(self._settings.offload_workers)
+        return await anyio.to_thread.run_sync(step, limiter=self._workers)
+
+
+def valid_structures(work: PredictWork) -> tuple[Structure, ...]:
+    """The structures of a request that can be evaluated, in order.
+
+    Args:
+        work: The request.
+    """
+    return tuple(entry for entry in work.structures if isinstance(entry, Structure))
+
+
+def single_error(answer: Answer) -> PosterionError | None:
+    """The error of a request's only structure, if it has one structure and that errs.
+
+    Args:
+        answer: The answer.
+    """
+    first = answer.outcomes[0]
+    return first if len(answer.outcomes) == 1 and isinstance(first, PosterionError) else None
+
+
+def _check_samples(work: PredictWork, model: ModelIdentity) -> None:
+    asked = work.request.n_samples
+    if asked is not None and asked > model.n_samples:
+        detail = f"expected at most {model.n_samples}, the samples of this version"
+        raise InvalidRequest(detail, faults=(Fault(pointer="/n_samples", detail=detail),))
+
+
+def _time_left(work: PredictWork, record: RequestRecord) -> float | None:
+    if work.request.deadline_ms is None:
+        return None
+    left = work.request.deadline_ms / 1e3 - record.elapsed_s
+    if left <= 0:
+        raise DeadlineExceeded("the deadline passed while the request was read")
+    return left
+
+
+def _write(answer: Answer, media_type: MediaType, record: RequestRecord) -> bytes:
+    request = answer.work.request
+    units = request.units.system
+    results = [
+        error_document(identifier, outcome, request_id=record.request_id, index=index)
+        if isinstance(outcome, PosterionError)
+        else result_document(identifier, outcome, units=units, outputs=request.outputs)
+        for index, (identifier, outcome) in enumerate(
+            zip(answer.work.ids, answer.outcomes, strict=True)
+        )
+    ]
+    document = {
+        "model": model_document(answer.model),
+        "units": units_document(units),
+        "results": results,
+        "timing_ms": timing_document(answer.timing, total_s=record.elapsed_s),
+    }
+    return encode(document, media_type)

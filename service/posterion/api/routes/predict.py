@@ -1,0 +1,112 @@
+"""Predictions: energies, forces, stress and their uncertainty for some structures."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
+from starlette.responses import Response
+
+from posterion.api.backend import ModelIdentity
+from posterion.api.dependencies import (
+    ModelPath,
+    PreferencesDep,
+    RecordDep,
+    ServiceDep,
+    model_path,
+)
+from posterion.api.disconnect import run_while_connected
+from posterion.api.errors import problem_response
+from posterion.api.negotiation import check_if_match, reply_media_type, request_media_type
+from posterion.api.prediction import Answer, single_error
+
+MODEL_HEADER = "Posterion-Model"
+
+router = APIRouter(prefix="/v1")
+
+
+class PredictCall:
+    """One predict request: refused by its headers first, then read, evaluated, written."""
+
+    def __init__(
+        self,
+        request: Request,
+        service: ServiceDep,
+        record: RecordDep,
+        preferences: PreferencesDep,
+    ) -> None:
+        """Keep what the request brings.
+
+        Args:
+            request: The request; its body has not been read.
+            service: Answers it.
+            record: Takes note of it.
+            preferences: What its headers ask for.
+        """
+        self._request = request
+        self._service = service
+        self._record = record
+        self._preferences = preferences
+
+    async def answer(self, path: ModelPath) -> Response:
+        """Answer the request with one model.
+
+        Args:
+            path: The model and version to answer with.
+
+        Returns:
+            The reply; 200 even where every structure has an error of its own, unless the
+            caller prefers otherwise.
+        """
+        model = self._service.backend.identity(path.name, path.version)
+        self._record.model = model.name
+        check_if_match(self._preferences.if_match, model.digest)
+        headers = self._request.headers
+        body_type = request_media_type(headers.get("content-type"))
+        reply_type = reply_media_type(headers.get("accept"), default=body_type)
+        predictions = self._service.predictions
+        work = await predictions.read(await self._request.body(), body_type, self._record)
+        evaluation = predictions.evaluate(work, model, path.version, self._record)
+        answer = await run_while_connected(evaluation, self._request.receive)
+        # An alias may have moved since the first look: no other version ever answers.
+        check_if_match(self._preferences.if_match, answer.model.digest)
+        self._record.version = answer.model.version
+        strict = self._strict_error(answer)
+        if strict is not None:
+            return strict
+        content = await predictions.write(answer, reply_type, self._record)
+        return Response(content, media_type=str(reply_type), headers=_headers(answer.model))
+
+    def _strict_error(self, answer: Answer) -> Response | None:
+        error = single_error(answer)
+        if error is None or not self._preferences.strict:
+            return None
+        return problem_response(
+            error,
+            self._record,
+            pointer_prefix="/structures/0",
+            headers={**_headers(answer.model), "Preference-Applied": "handling=strict"},
+        )
+
+
+PredictCallDep = Annotated[PredictCall, Depends()]
+
+
+@router.post("/predict")
+async def predict_default(call: PredictCallDep, service: ServiceDep) -> Response:
+    """Predict with the current version of the default model."""
+    return await call.answer(ModelPath(name=service.backend.default_model(), version=None))
+
+
+@router.post("/models/{model}/predict")
+async def predict_model(call: PredictCallDep, model: str) -> Response:
+    """Predict with the current version of a model."""
+    return await call.answer(model_path(model))
+
+
+@router.post("/models/{model}/versions/{version}/predict")
+async def predict_version(call: PredictCallDep, model: str, version: str) -> Response:
+    """Predict with one version of a model, named by digest, its beginning, or an alias."""
+    return await call.answer(model_path(model, version))
+
+
+def _headers(model: ModelIdentity) -> dict[str, str]:
+    return {"ETag": f'"{model.digest}"', MODEL_HEADER: f"{model.name}@{model.version}"}

@@ -1,0 +1,145 @@
+"""Which documents a request may be, checked strictly, and how they are described."""
+
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, WithJsonSchema
+
+from posterion.structures.evaluation import EvaluationOptions, Precision, SamplesDetail
+from posterion.structures.units import EnergyUnit, LengthUnit, UnitSystem
+
+Output = Literal["energy", "forces", "stress", "uncertainty"]
+
+_ROW: Final[dict[str, Any]] = {
+    "type": "array",
+    "items": {"type": "number"},
+    "minItems": 3,
+    "maxItems": 3,
+}
+
+# What these hold is checked where it becomes arrays: fast, and one structure at a time.
+AtomicNumbers = Annotated[
+    Any,
+    WithJsonSchema(
+        {
+            "type": "array",
+            "items": {"type": "integer", "minimum": 1, "maximum": 118},
+            "minItems": 1,
+            "description": "Atomic numbers, shape (n_atoms). Give these or symbols, not both.",
+        }
+    ),
+]
+Symbols = Annotated[
+    Any,
+    WithJsonSchema(
+        {
+            "type": "array",
+            "items": {"type": "string"},
+            "minItems": 1,
+            "description": "Chemical symbols, shape (n_atoms). Give these or numbers, not both.",
+        }
+    ),
+]
+Positions = Annotated[
+    Any,
+    WithJsonSchema(
+        {
+            "type": "array",
+            "items": _ROW,
+            "minItems": 1,
+            "description": "Shape (n_atoms, 3), in the requested unit of length.",
+        }
+    ),
+]
+Cell = Annotated[
+    Any,
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "array", "items": _ROW, "minItems": 3, "maxItems": 3},
+                {"type": "null"},
+            ],
+            "default": None,
+            "description": "Rows are the lattice vectors; required where any pbc is true.",
+        }
+    ),
+]
+
+
+class WireModel(BaseModel):
+    """Base of every part of a request: no coercion, no unknown field."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+
+class StructureDocument(WireModel):
+    """One structure, its arrays not yet read."""
+
+    id: Annotated[str, Field(max_length=256)] | None = Field(
+        default=None, description="Echoed in the result; defaults to the index as a string."
+    )
+    numbers: AtomicNumbers = None
+    symbols: Symbols = None
+    positions: Positions
+    cell: Cell = None
+    pbc: Annotated[list[StrictBool], Field(min_length=3, max_length=3)] = Field(
+        default=[False, False, False], description="Which directions are periodic."
+    )
+    charge: int = Field(default=0, description="Elementary charges.")
+    spin_multiplicity: int = Field(default=1, description="2S + 1.")
+
+
+class UncertaintyRequest(WireModel):
+    """How much of the uncertainty to answer."""
+
+    samples: SamplesDetail = Field(
+        default="none",
+        description="What to add of each posterior sample: nothing, its energy, or everything.",
+    )
+
+
+class UnitsDocument(WireModel):
+    """Units of the request and of its reply."""
+
+    length: LengthUnit = "angstrom"
+    energy: EnergyUnit = "eV"
+
+    @property
+    def system(self) -> UnitSystem:
+        """The same as plain data."""
+        return UnitSystem(length=self.length, energy=self.energy)
+
+
+class PredictRequest(WireModel):
+    """The document of a predict request."""
+
+    structures: Annotated[list[StructureDocument], Field(min_length=1)]
+    outputs: Annotated[list[Output], Field(min_length=1, max_length=4)] = Field(
+        default=["energy", "forces", "uncertainty"],
+        description="Result fields to compute; the others are null.",
+    )
+    uncertainty: UncertaintyRequest = UncertaintyRequest()
+    units: UnitsDocument = UnitsDocument()
+    precision: Precision = Field(
+        default="float32", description="float64 uses the reference engine, which is slower."
+    )
+    n_samples: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="Evaluate only the first n posterior samples; null = all."
+    )
+    deadline_ms: Annotated[float, Field(gt=0)] | None = Field(
+        default=None, description="Milliseconds after arrival when the answer is worthless."
+    )
+
+    @property
+    def options(self) -> EvaluationOptions:
+        """The part that batches are formed by."""
+        return EvaluationOptions(
+            precision=self.precision,
+            n_samples=self.n_samples,
+            stress="stress" in self.outputs,
+            uncertainty="uncertainty" in self.outputs,
+            samples=self.uncertainty.samples,
+        )
+
+
+TOP_FIELDS: Final = frozenset(PredictRequest.model_fields)
+STRUCTURE_FIELDS: Final = frozenset(StructureDocument.model_fields)
