@@ -4,6 +4,7 @@ A reply comes from outside. Each reader states what it expects; what does not fi
 `InvalidReply` with the JSON pointer of the field, instead of a `KeyError` far from the cause.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NoReturn
@@ -114,10 +115,9 @@ class Node:
         data = self["data"].value
         if not isinstance(data, bytes):
             self["data"].refuse("bytes")
-        try:
-            return np.frombuffer(data, dtype=dtype).reshape(shape).astype(np.float64, copy=False)
-        except ValueError:
+        if min(shape, default=0) < 0 or len(data) != math.prod(shape) * np.dtype(dtype).itemsize:
             self["data"].refuse(f"the {dtype} numbers of shape {shape}, got {len(data)} bytes")
+        return np.frombuffer(data, dtype=dtype).reshape(shape).astype(np.float64, copy=False)
 
     def _listed_array(self) -> NDArray[np.float64]:
         if not isinstance(self.value, list):

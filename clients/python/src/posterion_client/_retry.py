@@ -138,7 +138,13 @@ class Attempts:
         delay_s = self._wanted_delay_s(error, chance)
         if now_s + delay_s >= self._give_up_at_s:
             raise error
-        logger.warning("%s; attempt %d follows in %.1f s", error, self._failures + 1, delay_s)
+        logger.warning(
+            "%s: %s; attempt %d follows in %.1f s",
+            error.code,
+            error.detail,
+            self._failures + 1,
+            delay_s,
+        )
         return delay_s
 
     def _wanted_delay_s(self, error: PosterionError, chance: float) -> float:
