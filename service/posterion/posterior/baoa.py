@@ -10,7 +10,8 @@ One gradient g of U / N per step, as in ``sghmc``:
 The positions are those of BAOAB (Leimkuhler and Matthews, "Rational construction of
 stochastic numerical methods for molecular sampling", AMRX 2013): on a Gaussian of curvature
 k their variance is T / k for every stable step, eta k < 4, and the momentum after the step
-has variance eta T exactly. Minibatch noise heats it as it heats ``sghmc``.
+has variance eta T exactly. Minibatch noise that heats the positions of ``sghmc`` by epsilon
+heats those of BAOA by (1 - a / 2) epsilon.
 """
 
 import torch
@@ -43,8 +44,9 @@ def noise_std(
 ) -> Tensor:
     """Standard deviation of the noise to inject in O.
 
-    The correction takes out the minibatch noise that B brought, damped by the friction as it
-    is when O adds its own: exact for the momentum, to leading order in a for the position.
+    A kick of B displaces a free particle by (2 - a) / (2 a) of itself in the long run, a kick
+    of O by 1 / a, so the correction takes out (1 - a / 2)^2 of the minibatch noise. That is
+    right for positions that relax slowly against the momentum, up to terms of order eta k.
 
     Args:
         step_size: eta, shape ``(n_chains, n_parameters)``.
@@ -56,11 +58,11 @@ def noise_std(
     Returns:
         The standard deviation of xi, shape of ``step_size``.
     """
-    retained = (1.0 - friction) ** 2
-    variance = ((1.0 - retained) * temperature) * step_size
+    variance = ((1.0 - (1.0 - friction) ** 2) * temperature) * step_size
     if noise_correction is not None:
         minibatch_variance = (step_size * n_data).square() * noise_correction
-        variance = (variance - retained * minibatch_variance).clamp(min=0.0)
+        share = (1.0 - 0.5 * friction) ** 2
+        variance = (variance - share * minibatch_variance).clamp(min=0.0)
     return variance.sqrt()
 
 

@@ -172,7 +172,9 @@ class MinibatchOrder:
     """Which data each step sees: one random permutation per epoch, cut into minibatches.
 
     What is left at the end of an epoch and too short for a minibatch is not used; every
-    minibatch is a uniformly drawn subset all the same.
+    minibatch is a uniformly drawn subset all the same. The noise of an epoch's minibatches
+    cancels in their sum, so parameters that relax over epochs are heated far less than by
+    minibatches drawn independently, and ``noise_correction`` must not be used with it.
 
     Args:
         n_data: Size of the data set.

@@ -14,6 +14,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+Diagnostic = Callable[[Tensor], Tensor]
+"""From draws ``(n_chains, n_draws, ...)`` to a value per component."""
+
 
 def kinetic_temperature(momentum: Tensor, step_size: Tensor, friction: float) -> Tensor:
     """Temperature of the momentum of ``sghmc``: mean of u^2 (2 - a) / (2 eta).
@@ -132,6 +135,7 @@ def within_chain_rhat(draws: Tensor) -> Tensor:
     Raises:
         ValueError: If there are fewer than four draws.
     """
+    _require(draws, n_chains=1, n_draws=4)
     return torch.stack([split_rhat(chain[None]) for chain in draws])
 
 
@@ -182,7 +186,7 @@ def effective_sample_size(draws: Tensor) -> Tensor:
     return size
 
 
-def median(diagnostic: Callable[[Tensor], Tensor], draws: Tensor) -> float:
+def median(diagnostic: Diagnostic, draws: Tensor) -> float:
     """Median of a diagnostic over all components of a quantity, e.g. forces on probes.
 
     Args:

@@ -78,7 +78,9 @@ class SamplerUpdate(Protocol):
             temperature: T, variance scale of the posterior; 1 samples the posterior itself.
             generator: Source of the noise, on the device of ``state``.
             noise_correction: Var(g) over minibatches, shape of ``gradient``, when the heat it
-                brings is to be taken out of the injected noise.
+                brings is to be taken out of the injected noise. Only for minibatches drawn
+                independently: those of one permutation per epoch cancel over the epoch, and
+                the correction would cool the chain below T.
 
         Returns:
             The chains after the step, in new tensors.
