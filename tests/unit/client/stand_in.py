@@ -119,7 +119,7 @@ class StandIn:
             "aliases": ["stable"],
         }
         answers: dict[str, Any] = {
-            "/v1": {"default_model": "ethanol", "limits": {"max_atoms": 100000}},
+            "/v1": {"default_model": "ethanol", "limits": {"atoms_per_structure": 100000}},
             "/v1/models": {"models": [card]},
             "/v1/models/ethanol": card,
             "/v1/models/ethanol/versions": {"versions": [version]},

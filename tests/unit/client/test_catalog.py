@@ -56,7 +56,7 @@ def test_service_declares_default_model_and_limits() -> None:
     with Client(transport=StandIn().transport) as client:
         info = client.service()
     assert info.default_model == "ethanol"
-    assert info.limits["max_atoms"] == 100_000
+    assert info.limits["atoms_per_structure"] == 100_000
 
 
 def test_unknown_model_is_an_error() -> None:

@@ -1,0 +1,31 @@
+"""A service that answers from memory, a client of it, and atoms that use the client."""
+
+from collections.abc import Iterator
+
+import pytest
+from ase import Atoms
+
+from posterion_client import Client, RetryPolicy
+from posterion_client.ase import PosterionCalculator
+from tests.unit.client.examples import molecule
+from tests.unit.client.stand_in import (
+    StandIn,
+)
+
+
+@pytest.fixture
+def service() -> StandIn:
+    return StandIn()
+
+
+@pytest.fixture
+def client(service: StandIn) -> Iterator[Client]:
+    with Client(transport=service.transport, retry=RetryPolicy(budget_s=0)) as client:
+        yield client
+
+
+@pytest.fixture
+def atoms(client: Client) -> Atoms:
+    atoms = molecule("CH3CH2OH")
+    atoms.calc = PosterionCalculator(client=client)
+    return atoms
