@@ -40,8 +40,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help=(
         "Look after published posterior sample sets.\n\n"
-        "A *bank* is a name (ethanol); its *versions* are immutable and named by their digest; "
-        "an *alias* (stable) points to one version and is what a service follows. "
+        "A bank is a name (ethanol); its versions are immutable and named by their digest; "
+        "an alias (stable) points to one version and is what a service follows. "
         "Publishing adds a version, promoting moves an alias to it, rolling back moves it back. "
         "Running services follow an alias without a restart.\n\n"
         "Exit codes: 0 done, 1 verify found damage, 2 wrong usage, 3 not found, "
@@ -140,7 +140,8 @@ def verify(
 def promote(
     bank: Bank,
     version: Annotated[
-        str, typer.Argument(help="At least 8 digits of a version, or another alias.")
+        str,
+        typer.Argument(metavar="VERSION", help="At least 8 digits of a version, or another alias."),
     ],
     url: StoreUrl,
     by: Operator,

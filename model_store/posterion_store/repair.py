@@ -3,14 +3,17 @@
 Creating refuses a key that is taken, so publishing again heals nothing. A blob or manifest
 is copied if the copy has the digest its name demands, and only after the stored bytes were
 read again and found wrong. A channel entry has no digest to be held against; it is copied
-if its checksum is right and it fits between its neighbours here.
+if its checksum is right and the entries before and after it, as far as they are sound here,
+are the very same in the source. Entries carry nonces, so two logs that went different ways
+never agree by chance; the last entry of a log has nothing after it to prove it, and is
+taken on the word of whoever named the source.
 """
 
 from dataclasses import replace
 
-from posterion_store.channel import ChannelEntry, parse_entry, read_entry
+from posterion_store.channel import read_entry
 from posterion_store.errors import DamagedObject, MissingObject
-from posterion_store.layout import ChannelKey, content_digest, parse_channel_key
+from posterion_store.layout import ChannelKey, channel_key, content_digest, parse_channel_key
 from posterion_store.names import digest_of
 from posterion_store.object_storage import ObjectStorage
 from posterion_store.verify import Finding, Report, verify
@@ -47,7 +50,7 @@ def heal(storage: ObjectStorage, source: ObjectStorage, finding: Finding) -> boo
         return False
     place = parse_channel_key(finding.key)
     if place is not None:
-        sound = _fits(storage, place, offered) and not _sound_entry(storage, place)
+        sound = not _is_sound(storage, place) and _belongs_here(storage, source, place)
     else:
         digest = content_digest(finding.key)
         sound = digest is not None and digest_of(offered) == digest
@@ -64,22 +67,22 @@ def _read_if_present(storage: ObjectStorage, key: str) -> bytes | None:
         return None
 
 
-def _sound_entry(storage: ObjectStorage, place: ChannelKey) -> ChannelEntry | None:
+def _is_sound(storage: ObjectStorage, place: ChannelKey) -> bool:
     try:
-        return read_entry(storage, place)
-    except DamagedObject:
-        return None
-
-
-def _fits(storage: ObjectStorage, place: ChannelKey, offered: bytes) -> bool:
-    """Tell whether an entry of the source is the one missing between its neighbours."""
-    try:
-        entry = parse_entry(offered, where="", key="")
+        read_entry(storage, place)
     except DamagedObject:
         return False
-    if ChannelKey(name=entry.name, alias=entry.alias, seq=entry.seq) != place:
+    return True
+
+
+def _belongs_here(storage: ObjectStorage, source: ObjectStorage, place: ChannelKey) -> bool:
+    """Tell whether the source's entry is the one that was here."""
+    if not _is_sound(source, place):
         return False
-    before = _sound_entry(storage, replace(place, seq=place.seq - 1)) if place.seq > 1 else None
-    after = _sound_entry(storage, replace(place, seq=place.seq + 1))
-    follows = entry.prev == before.manifest if before else place.seq == 1 and entry.prev is None
-    return follows and (after is None or after.prev == entry.manifest)
+    numbers = (place.seq - 1, place.seq + 1)
+    neighbours = [replace(place, seq=seq) for seq in numbers if seq > 0]
+    return all(
+        storage.read(channel_key(near)) == _read_if_present(source, channel_key(near))
+        for near in neighbours
+        if _is_sound(storage, near)
+    )

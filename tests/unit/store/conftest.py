@@ -1,0 +1,26 @@
+"""Stores to test: one in memory, one in a directory."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from posterion_store import Store
+
+
+@pytest.fixture(params=["memory", "directory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    """A fresh store on each kind of storage that needs no server."""
+    return Store.open("memory://" if request.param == "memory" else tmp_path / "store")
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Store:
+    """A fresh store in a directory."""
+    return Store.open(tmp_path / "store")
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No unit test cuts the power; the one about durability records the calls."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
