@@ -1,0 +1,77 @@
+"""What a report is made of: predictions for the report frames, and where the bank comes from."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import JsonValue
+
+from posterion.uncertainty.calibration import Calibration
+from posterion.uncertainty.domain import TrainingDomain
+from posterion.uncertainty.held_out import HeldOut
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ReportInput:
+    """Everything a model card says, before it is written.
+
+    Attributes:
+        name: Bank name.
+        description: One paragraph.
+        licence: Licence of the sample set.
+        level_of_theory: Of the reference data.
+        created_at: ISO 8601, UTC.
+        method: Name of the sampler.
+        periodic: Whether trained on periodic structures.
+        held_out: Predictions and references of the report frames.
+        calibration: Fitted on other frames; its coverages measured on these.
+        domain: Of the training structures.
+        datasets: Manifest entries: role, source, n_frames, digest.
+        network: The network section of the manifest.
+        sampler: Settings of the sampler.
+        diagnostics: R-hat, effective sample sizes, temperatures.
+        n_chains: Chains that the samples come from.
+        software: Versions of the packages that drew the samples.
+    """
+
+    name: str
+    description: str
+    licence: str
+    level_of_theory: str
+    created_at: str
+    method: str
+    periodic: bool
+    held_out: HeldOut
+    calibration: Calibration
+    domain: TrainingDomain
+    datasets: Sequence[Mapping[str, JsonValue]]
+    network: Mapping[str, JsonValue]
+    sampler: Mapping[str, JsonValue]
+    diagnostics: Mapping[str, JsonValue]
+    n_chains: int
+    software: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Residuals:
+    """One quantity on the report frames, flattened, calibrated with all samples.
+
+    Attributes:
+        prediction: Mean over the samples, shape ``(n,)``.
+        reference: Shape ``(n,)``.
+        epistemic: Calibrated standard deviation, shape ``(n,)``.
+        total: Calibrated total standard deviation, shape ``(n,)``.
+    """
+
+    prediction: FloatArray
+    reference: FloatArray
+    epistemic: FloatArray
+    total: FloatArray
+
+    @property
+    def error(self) -> FloatArray:
+        """Prediction minus reference, shape ``(n,)``."""
+        return self.prediction - self.reference
