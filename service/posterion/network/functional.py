@@ -77,7 +77,7 @@ class ParameterLayout:
 
     def unflatten(self, parameters: Tensor) -> dict[str, Tensor]:
         """View a vector, shape ``(n_parameters,)``, as named weights."""
-        pieces = parameters.split([shape.numel() for shape in self.shapes.values()])
+        pieces = torch.split(parameters, [shape.numel() for shape in self.shapes.values()])
         return {
             name: piece.view(shape)
             for (name, shape), piece in zip(self.shapes.items(), pieces, strict=True)

@@ -83,17 +83,12 @@ class StochasticNequIP(nn.Module):
 
 
 def _hidden_irreps(config: NetworkConfig) -> Irreps:
-    parities = {
-        "natural": lambda l: [(-1) ** l],
-        "full": lambda l: [1, -1],
-    }[config.parity]
-    return Irreps(
-        [
-            (config.n_features, Irrep(degree, parity))
-            for degree in range(config.l_max + 1)
-            for parity in parities(degree)
-        ]
-    )
+    irreps = []
+    for degree in range(config.l_max + 1):
+        natural = (-1) ** degree
+        parities = [natural] if config.parity == "natural" else [natural, -natural]
+        irreps += [(config.n_features, Irrep(degree, parity)) for parity in parities]
+    return Irreps(irreps)
 
 
 def build_network(config: NetworkConfig, generator: torch.Generator) -> StochasticNequIP:

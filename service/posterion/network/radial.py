@@ -54,7 +54,7 @@ class BesselBasis(nn.Module):
         Returns:
             Shape ``(n_edges, n_radial)``, Angstrom^-3/2.
         """
-        frequencies = self.harmonics + self.offsets
+        frequencies = self.get_buffer("harmonics") + self.offsets
         radius = distance[:, None]
         envelope = polynomial_envelope(distance, self.cutoff, self.degree)[:, None]
         waves = torch.sin(frequencies * (radius / self.cutoff)) / radius

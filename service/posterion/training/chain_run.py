@@ -5,32 +5,30 @@ for steps, checkpoints and log rows.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 import torch
 from torch import Tensor
 
 from posterion.errors import ChainDiverged
 from posterion.posterior import sghmc
-from posterion.posterior.chain import Draws, MinibatchOrder, Phase, PhaseSchedule, StepPlan
+from posterion.posterior.chain import Draws, MinibatchOrder, Phase, StepPlan
 from posterion.posterior.diagnostics import configurational_temperature, kinetic_temperature
-from posterion.posterior.preconditioner import (
-    Amsgrad,
-    AmsgradState,
-    GradientVarianceState,
-    InverseGradientVariance,
-)
+from posterion.posterior.preconditioner import AmsgradState, GradientVarianceState
 from posterion.posterior.schedules import cosine_learning_rate
 from posterion.posterior.step_size import FrozenStepSize, freeze, load_frozen_step_size
-from posterion.training.config import (
-    AmsgradConfig,
-    InverseGradientVarianceConfig,
-    TrainingConfig,
+from posterion.training.chain_setup import (
+    Probe,
+    StepReport,
+    decode_text,
+    encode_text,
+    make_optimizer,
+    make_preconditioner,
+    numbered,
+    phase_schedule,
 )
+from posterion.training.config import TrainingConfig
 from posterion.training.objective import Potential, PotentialFunction
-
-Probe = Callable[[Tensor], Tensor]
-"""Parameters ``(n_chains, n_parameters)`` to probe forces ``(n_chains, n_components)``."""
 
 MAX_RETRIES: Final = 5
 JUMP: Final = 10.0
@@ -39,60 +37,7 @@ WARM_UP: Final = 500
 """Steps before jumps are judged: the running mean needs them."""
 ENERGY_START: Final = 1e-4
 """Weight of the energy likelihood at the first step of pretraining."""
-ESTIMATION_MINIBATCHES: Final = 100
 TRACES_PER_DRAW: Final = 8
-
-
-class StepReport(NamedTuple):
-    """What one step tells the log.
-
-    Attributes:
-        plan: What the step was for.
-        potential: U/N of the minibatch, mean over the group's chains.
-        force_error: Mean absolute force error of the minibatch, eV/Angstrom.
-        kinetic: T_kin, NaN where the chain does not sample.
-        configurational: T_conf, likewise; noisy, meant to be averaged.
-        learning_rate: Of the optimiser, NaN outside pretraining.
-    """
-
-    plan: StepPlan
-    potential: float
-    force_error: float
-    kinetic: float
-    configurational: float
-    learning_rate: float
-
-
-def phase_schedule(config: TrainingConfig) -> PhaseSchedule:
-    """Steps of every phase, from the configuration."""
-    sampler = config.sampler
-    preconditioner = sampler.preconditioner
-    n_estimation = (
-        preconditioner.minibatches
-        if isinstance(preconditioner, InverseGradientVarianceConfig)
-        else ESTIMATION_MINIBATCHES
-    )
-    return PhaseSchedule(
-        n_pretraining=config.pretraining.steps,
-        n_estimation=n_estimation,
-        n_ramp=sampler.ramp_steps,
-        n_burn_in=sampler.burn_in_steps,
-        n_reestimations=sampler.burn_in_rounds,
-        n_draws=sampler.n_samples,
-        thinning=sampler.thinning_steps,
-        temperature=sampler.temperature,
-    )
-
-
-def make_preconditioner(
-    config: InverseGradientVarianceConfig | AmsgradConfig,
-) -> InverseGradientVariance | Amsgrad:
-    """Build the preconditioner that the configuration names."""
-    if isinstance(config, AmsgradConfig):
-        return Amsgrad(
-            learning_rate=config.learning_rate, decay=config.decay, offset=config.damping
-        )
-    return InverseGradientVariance()
 
 
 class ChainRun:
@@ -141,7 +86,7 @@ class ChainRun:
         )
         self._chain = sghmc.init(position)
         self._average = position.clone()
-        self._optimizer = _optimizer(self._chain.position)
+        self._optimizer = make_optimizer(self._chain.position)
         self._estimate = self._no_estimate()
         self._step_size = torch.zeros_like(position)
         self._frozen: FrozenStepSize | None = None
@@ -216,7 +161,7 @@ class ChainRun:
         if plan.phase is not Phase.PRETRAINING:
             return 1.0
         progress = plan.index / (plan.length * self.config.pretraining.energy_warm_up)
-        return min(1.0, ENERGY_START ** (1.0 - progress))
+        return float(min(1.0, ENERGY_START ** (1.0 - progress)))
 
     def _judge(self, potential: Potential, error: float) -> None:
         if not bool(torch.isfinite(potential.gradient).all()):
@@ -313,7 +258,7 @@ class ChainRun:
             "average": self._average.clone(),
             "step_size": self._step_size.clone(),
             "noise": self._noise.get_state(),
-            "draws_digest": _encode(self.draws.step_size_digest),
+            "draws_digest": encode_text(self.draws.step_size_digest),
         }
         optimizer = self._optimizer.state[self._optimizer.param_groups[0]["params"][0]]
         state |= {f"optimizer.{name}": value.clone() for name, value in optimizer.items()}
@@ -338,7 +283,7 @@ class ChainRun:
         self._chain = sghmc.SGHMCState(stored("position"), stored("momentum"))
         self._average, self._step_size = stored("average"), stored("step_size")
         self._noise.set_state(state["noise"].cpu())
-        self._optimizer = _optimizer(self._chain.position)
+        self._optimizer = make_optimizer(self._chain.position)
         optimizer = self._optimizer.state[self._chain.position]
         for name in [name for name in state if name.startswith("optimizer.")]:
             optimizer[name.removeprefix("optimizer.")] = stored(name)
@@ -346,10 +291,10 @@ class ChainRun:
             *(stored(f"estimate.{i}") for i in range(len(self._estimate)))
         )
         self.draws = Draws(
-            positions=tuple(_numbered(state, "draws", self._device)),
-            step_size_digest=_decode(state["draws_digest"]),
+            positions=tuple(numbered(state, "draws", self._device)),
+            step_size_digest=decode_text(state["draws_digest"]),
         )
-        self.traces = _numbered(state, "traces", self._device)
+        self.traces = numbered(state, "traces", self._device)
         for i, order in enumerate(self._order):
             prefix = f"order.{i}."
             order.load_state_dict(
@@ -360,21 +305,3 @@ class ChainRun:
             parts = {k.removeprefix("frozen."): v for k, v in state.items() if "frozen." in k}
             self._frozen = load_frozen_step_size(parts, device=self._device)
             self._step_size = self._frozen.eta
-
-
-def _optimizer(position: Tensor) -> torch.optim.Adam:
-    """AMSGrad on all chains at once: it works element by element, so they do not mix."""
-    return torch.optim.Adam([position], amsgrad=True, foreach=False)
-
-
-def _numbered(state: dict[str, Tensor], name: str, device: torch.device) -> list[Tensor]:
-    count = sum(key.startswith(f"{name}.") for key in state)
-    return [state[f"{name}.{i}"].to(device) for i in range(count)]
-
-
-def _encode(text: str) -> Tensor:
-    return torch.tensor(list(text.encode()), dtype=torch.uint8)
-
-
-def _decode(data: Tensor) -> str:
-    return bytes(data.tolist()).decode()

@@ -4,10 +4,13 @@ Chains in separate processes on a CPU, all chains as one vectorised group on a G
 """
 
 import csv
+import fcntl
 import math
+import multiprocessing
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -15,11 +18,12 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor
 
-from posterion.errors import ChainDiverged, ConfigurationError
+from posterion.errors import ChainDiverged, CheckpointMismatch, ConfigurationError
 from posterion.network.config import EnergyReference, NetworkConfig
 from posterion.network.functional import NetworkFunction
 from posterion.structures.ase_io import LabelledFrame
-from posterion.training.chain_run import ChainRun, Probe, StepReport
+from posterion.training.chain_run import ChainRun
+from posterion.training.chain_setup import Probe, StepReport
 from posterion.training.checkpoint import load_checkpoint, save_checkpoint
 from posterion.training.config import TrainingConfig
 from posterion.training.objective import (
@@ -32,6 +36,9 @@ from posterion.training.objective import (
 
 COMPILE_FROM_STEPS: Final = 10_000
 """Shorter runs do not win back the minutes of compilation."""
+
+LOCK_ATTEMPTS: Final = 60
+"""Seconds to wait for another process to let go of a chain."""
 
 N_PROBE: Final = 8
 """Training structures whose forces are compared between and within chains."""
@@ -92,10 +99,45 @@ def run_worker(task: WorkerTask, report: Callable[[Progress], None]) -> None:
 
     Raises:
         ChainDiverged: If smaller steps did not help.
-        CheckpointMismatch: If the folder belongs to another run.
+        CheckpointMismatch: If the folder belongs to another run, or to another process.
     """
     torch.set_num_threads(task.config.execution.threads_per_chain)
     task.folder.mkdir(parents=True, exist_ok=True)
+    with _exclusive(task.folder):
+        _advance_to_the_end(task, report)
+
+
+@contextmanager
+def _exclusive(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock: two processes writing one chain would spoil it.
+
+    Raises:
+        CheckpointMismatch: If another process holds it for longer than a minute; an orphan
+            of a killed run notices within seconds and lets go.
+    """
+    with (folder / "lock").open("w") as lock:
+        for _ in range(LOCK_ATTEMPTS):
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                time.sleep(1.0)
+        else:
+            raise CheckpointMismatch(
+                f"{folder}: another process is advancing this chain; wait for it, end it, or "
+                "use another --run-dir"
+            )
+        yield
+
+
+def _require_parent() -> None:
+    """End this process when the one that started it is gone."""
+    parent = multiprocessing.parent_process()
+    if parent is not None and not parent.is_alive():
+        raise SystemExit(1)
+
+
+def _advance_to_the_end(task: WorkerTask, report: Callable[[Progress], None]) -> None:
     report(Progress(task.chains, 0, 1, "preparing"))
     run = _build(task, report)
     checkpoint, start = task.folder / "checkpoint.safetensors", task.folder / "start.safetensors"
@@ -112,12 +154,14 @@ def run_worker(task: WorkerTask, report: Callable[[Progress], None]) -> None:
             log = _Log(task.folder / "log.csv", resume_at=run.step)
             continue
         log.add(step)
-        if run.step % task.config.execution.log_every == 0 or run.finished:
+        last = run.step == run.schedule.n_steps
+        if last or run.step % task.config.execution.log_every == 0:
+            _require_parent()
             row = log.write(run.step)
             report(Progress(task.chains, run.step, run.schedule.n_steps, row))
         ends_pretraining = run.step == task.config.pretraining.steps
         due = run.step % task.config.execution.checkpoint_every == 0
-        if due or run.finished or ends_pretraining:
+        if last or due or ends_pretraining:
             save_checkpoint(checkpoint, run.state_dict(), fingerprint=task.fingerprint)
         if ends_pretraining:
             shutil.copyfile(checkpoint, start)

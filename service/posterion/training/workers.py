@@ -5,8 +5,9 @@ import queue
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from multiprocessing.process import BaseProcess
-from typing import Any, Final, NamedTuple
+from multiprocessing.context import SpawnProcess
+from multiprocessing.queues import Queue
+from typing import Final, NamedTuple, TypeAlias
 
 from posterion.errors import OperationError, PosterionError
 from posterion.training.worker import Progress, WorkerTask, run_worker
@@ -26,6 +27,9 @@ class _Failure(NamedTuple):
     error: PosterionError
 
 
+Channel: TypeAlias = "Queue[Progress | _Failure]"
+
+
 def run_workers(
     tasks: Sequence[WorkerTask], *, n_workers: int, report: Callable[[Progress], None]
 ) -> None:
@@ -41,9 +45,9 @@ def run_workers(
             checkpoints.
     """
     context = multiprocessing.get_context("spawn")
-    channel: Any = context.Queue()
+    channel: Channel = context.Queue()
     waiting = list(tasks)
-    running: dict[tuple[int, ...], BaseProcess] = {}
+    running: dict[tuple[int, ...], SpawnProcess] = {}
     try:
         while waiting or running:
             while waiting and len(running) < n_workers:
@@ -65,7 +69,7 @@ def run_workers(
         channel.close()
 
 
-def _drain(channel: Any, report: Callable[[Progress], None]) -> None:
+def _drain(channel: Channel, report: Callable[[Progress], None]) -> None:
     try:
         while True:
             message = channel.get(timeout=POLL_S)
@@ -84,7 +88,7 @@ def _require_success(chains: tuple[int, ...], exit_code: int | None) -> None:
         )
 
 
-def _main(task: WorkerTask, channel: Any) -> None:
+def _main(task: WorkerTask, channel: Channel) -> None:
     try:
         run_worker(task, channel.put)
     except PosterionError as error:

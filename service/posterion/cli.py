@@ -1,0 +1,185 @@
+"""What ``posterion`` does on a command line: demo, serve, train.
+
+Exit codes: 0 done · 1 a check or a service failed · 2 wrong usage or configuration ·
+3 data, checkpoint or store cannot be used.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from posterion.errors import (
+    BankInvalid,
+    CheckpointMismatch,
+    ConfigurationError,
+    DatasetError,
+    PosterionError,
+)
+from posterion_store.errors import StoreError
+
+EXIT_USAGE = 2
+EXIT_INPUT = 3
+
+app = typer.Typer(
+    name="posterion",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help=(
+        "Energies, forces and honest uncertainty for molecular dynamics, served over REST.\n\n"
+        "Start with `posterion demo`. `posterion serve` answers http://127.0.0.1:8000/v1; "
+        "`posterion train` makes a sample set of your own; `posterion-store` looks after "
+        "published ones."
+    ),
+)
+
+StoreUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        envvar="POSTERION_STORE",
+        metavar="URL",
+        help="Model store: a directory, file:///path or s3://bucket/prefix. "
+        "Default: the store that ships with the package (read-only).",
+    ),
+]
+InProcess = Annotated[
+    bool,
+    typer.Option("--in-process", help="One process under uvicorn, without Ray: starts faster."),
+]
+
+
+@app.command()
+def demo(
+    *,
+    in_process: InProcess = False,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the results as JSON.")
+    ] = None,
+    picture: Annotated[
+        Path, typer.Option("--picture", metavar="FILE", help="Where the plot goes.")
+    ] = Path("posterion-demo.png"),
+) -> None:
+    """Start the service, ask it about ethanol, run molecular dynamics, check the answers.
+
+    Four structures go in one request: ethanol at rest, a 300 K geometry, one with a C-H
+    bond stretched to 1.6 Angstrom, one with an element the bank does not know. Then 100
+    steps of NVE run through the ASE calculator. Exits 0 only if all is as it should be.
+    """
+    from posterion.demo import run_demo
+
+    raise typer.Exit(run_demo(in_process=in_process, json_file=json_file, picture=picture))
+
+
+@app.command()
+def serve(
+    *,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; 0.0.0.0 opens it to the network.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
+    store: StoreUrl = None,
+    bank: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[@ALIAS]",
+            help="Bank to serve; repeat for several, the first is the default model. "
+            "Default: every bank of the store, at its alias `stable`.",
+        ),
+    ] = None,
+    in_process: InProcess = False,
+    replicas: Annotated[int, typer.Option(min=1, help="Replicas (Ray Serve only).")] = 1,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    n_cpus: Annotated[int, typer.Option("--cpus", min=1, help="Threads per replica.")] = 1,
+) -> None:
+    """Serve predictions over HTTP until SIGINT or SIGTERM.
+
+    A version promoted with `posterion-store promote` is picked up without a restart.
+
+    Example: posterion serve --store /data/models --bank ethanol --bank water@canary
+    """
+    from pydantic import ValidationError
+
+    from posterion.serving.launch import serve as run
+    from posterion.serving.settings import ServeSettings
+
+    options = {
+        "host": host,
+        "port": port,
+        "banks": tuple(bank or ()),
+        "in_process": in_process,
+        "replicas": replicas,
+        "device": device,
+        "n_cpus": n_cpus,
+    }
+    if store is not None:
+        options["store"] = store
+    try:
+        settings = ServeSettings.model_validate(options)
+    except ValidationError as error:
+        lines = [f"--{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        raise ConfigurationError("; ".join(lines)) from error
+    raise typer.Exit(run(settings))
+
+
+@app.command()
+def train(
+    config: Annotated[
+        Path, typer.Argument(metavar="CONFIG.yaml", help="Data, network, sampler; see docs/.")
+    ],
+    *,
+    store: Annotated[
+        str,
+        typer.Option(
+            "--store",
+            envvar="POSTERION_STORE",
+            metavar="URL",
+            help="Where to publish: a directory (made if missing), file:///path or s3://...",
+        ),
+    ],
+    run_dir: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Checkpoints, logs, plots. Default: runs/NAME."),
+    ] = None,
+    alias: Annotated[str, typer.Option(help="Alias that is moved to the new version.")] = "stable",
+    accept_diagnostics: Annotated[
+        bool,
+        typer.Option(
+            "--accept-diagnostics",
+            help="Publish although the chains do not pass the gates; the card says so.",
+        ),
+    ] = False,
+) -> None:
+    """Draw posterior samples by MCMC, calibrate them, and publish a sample set.
+
+    Killed and started again, the same command continues from its checkpoints and gives
+    bitwise the same samples.
+
+    Example: posterion train ethanol.yaml --store /data/models
+    """
+    from posterion.training.command import run_training
+
+    run_training(
+        config, store=store, run_dir=run_dir, alias=alias, accept_diagnostics=accept_diagnostics
+    )
+
+
+def main() -> None:
+    """Run the command line; deliberate errors become one message and an exit code."""
+    try:
+        app()
+    except (ConfigurationError, DatasetError, BankInvalid, CheckpointMismatch) as error:
+        usage = isinstance(error, ConfigurationError)
+        _fail(error.code, error.detail, EXIT_USAGE if usage else EXIT_INPUT)
+    except StoreError as error:
+        _fail(error.code, str(error), EXIT_INPUT)
+    except PosterionError as error:
+        _fail(error.code, error.detail, 1)
+
+
+def _fail(code: str, detail: str, status: int) -> None:
+    sys.stderr.write(f"posterion: {code}: {detail}\n")
+    sys.exit(status)

@@ -1,0 +1,114 @@
+"""What a person sees of a training run: bars with ETA, then a table of what was published."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import JsonValue
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import (
+    Progress as Bars,
+)
+from rich.table import Table
+
+from posterion.training.config import TrainingConfig, load_config
+from posterion.training.job import Published, train
+from posterion.training.worker import Progress
+from posterion_store import Store
+
+
+def run_training(
+    config_file: Path,
+    *,
+    store: str,
+    run_dir: Path | None,
+    alias: str,
+    accept_diagnostics: bool,
+) -> None:
+    """Train from a configuration file and say what came out.
+
+    Args:
+        config_file: YAML configuration.
+        store: URL of the store to publish to.
+        run_dir: Run folder; default ``runs/NAME`` below the working directory.
+        alias: Alias to move.
+        accept_diagnostics: Publish whatever the gates say.
+
+    Raises:
+        PosterionError: What went wrong; nothing is lost, the same command continues.
+        StoreError: If the store refuses.
+    """
+    console = Console()
+    config = load_config(config_file)
+    target = Store.open(store)
+    folder = run_dir or Path("runs") / config.name
+    console.print(
+        f"[bold]{config.name}[/bold]: {config.n_chains} chains x {config.sampler.n_samples} "
+        f"samples, checkpoints in {folder}"
+    )
+    with _progress_bars(console) as bars:
+        shown: dict[tuple[int, ...], TaskID] = {}
+
+        def report(progress: Progress) -> None:
+            if progress.chains not in shown:
+                label = "chain " + ", ".join(map(str, progress.chains))
+                shown[progress.chains] = bars.add_task(label, total=progress.n_steps, note="")
+            bars.update(
+                shown[progress.chains],
+                completed=progress.step,
+                total=progress.n_steps,
+                note=progress.message,
+            )
+
+        published = train(
+            config,
+            store=target,
+            folder=folder,
+            report=report,
+            alias=alias,
+            accept_diagnostics=accept_diagnostics,
+        )
+    _summarise(console, config, published, store=target.url, alias=alias)
+
+
+@contextmanager
+def _progress_bars(console: Console) -> Iterator[Bars]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("eta"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Bars(*columns, console=console) as bars:
+        yield bars
+
+
+def _summarise(
+    console: Console, config: TrainingConfig, published: Published, *, store: str, alias: str
+) -> None:
+    table = Table(title=f"{config.name} on frames it has not seen", show_header=False)
+    for name, value in _leaves(dict(published.metrics)):
+        table.add_row(name, value)
+    console.print(table)
+    console.print(f"published {config.name}@{alias} = {published.digest}\n       in {store}")
+    console.print(f"logs, plots and model card in {published.folder}")
+
+
+def _leaves(section: dict[str, JsonValue], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Flatten nested metrics to dotted names and short numbers."""
+    for key, value in section.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,92 @@
+"""What the chains' logs show: a plot of loss and temperature, and averages while sampling."""
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+Log = Mapping[str, Sequence[str]]
+
+
+def read_log(path: Path) -> Log:
+    """Read a chain's CSV log, column by column."""
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
+
+
+def column(log: Log, name: str, *, phase: str | None = None) -> FloatArray:
+    """One numeric column, all rows or those of a phase, shape ``(n_rows,)``."""
+    return np.array(
+        [
+            float(value)
+            for value, row_phase in zip(log[name], log["phase"], strict=True)
+            if phase is None or row_phase == phase
+        ]
+    )
+
+
+def loss_drift(log: Log) -> float:
+    """Change of the potential between the halves of sampling, in standard errors.
+
+    Rows are averages over many minibatches; neighbouring rows are correlated over a
+    relaxation time, so the standard error comes from eight blocks per half.
+
+    Returns:
+        Absolute drift; 0 if sampling is too short to tell.
+    """
+    values = column(log, "potential", phase="sampling")
+    n_blocks = 16
+    if len(values) < n_blocks:
+        return 0.0
+    blocks = values[: len(values) // n_blocks * n_blocks].reshape(n_blocks, -1).mean(axis=1)
+    early, late = blocks[: n_blocks // 2], blocks[n_blocks // 2 :]
+    error = math.sqrt((early.var(ddof=1) + late.var(ddof=1)) / (n_blocks // 2))
+    return float(abs(late.mean() - early.mean()) / max(error, 1e-12))
+
+
+def history_figure(logs: Mapping[str, Log]) -> bytes:
+    """Plot force error, potential and temperature of every chain against its steps.
+
+    Args:
+        logs: Chain name to log.
+
+    Returns:
+        A PNG.
+    """
+    figure = Figure(figsize=(8.0, 7.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    error_axis, potential_axis, temperature_axis = figure.subplots(3, 1, sharex=True)
+    colours = mpl.colormaps["viridis"](np.linspace(0.1, 0.85, max(len(logs), 2)))
+    for (name, log), colour in zip(logs.items(), colours, strict=False):
+        steps = column(log, "step")
+        style = {"color": colour, "linewidth": 0.9, "label": name}
+        error_axis.semilogy(steps, 1000 * column(log, "force_mae"), **style)
+        potential_axis.plot(steps, column(log, "potential"), **style)
+        temperature_axis.plot(steps, column(log, "t_kin"), **style)
+        sampling = steps[np.array(log["phase"]) == "sampling"]
+        if len(sampling):
+            for axis in (error_axis, potential_axis, temperature_axis):
+                axis.axvspan(sampling[0], sampling[-1], color=colour, alpha=0.06, linewidth=0)
+    error_axis.set_ylabel("minibatch force MAE\n(meV/Å)")
+    potential_axis.set_ylabel("potential per frame $U/N$\n(nat)")
+    settled = [column(log, "potential")[len(log["step"]) // 10 :] for log in logs.values()]
+    if any(len(values) for values in settled):
+        everything = np.concatenate(settled)
+        potential_axis.set_ylim(*np.percentile(everything, [0.5, 99.0]) + np.array([-2.0, 2.0]))
+    temperature_axis.axhline(1.0, color="0.5", linewidth=0.8, linestyle="--")
+    temperature_axis.set_ylabel("kinetic temperature $T_{kin}$")
+    temperature_axis.set_xlabel("step (shaded: sampling)")
+    error_axis.set_title("Chains: pretraining, ramp, burn-in, sampling")
+    error_axis.legend(fontsize="small", ncols=4)
+    target = io.BytesIO()
+    figure.savefig(target, format="png", dpi=130)
+    return target.getvalue()
