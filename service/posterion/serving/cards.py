@@ -1,0 +1,68 @@
+"""What a caller is told about a version before trusting it."""
+
+from collections.abc import Mapping
+
+from pydantic import ValidationError
+
+from posterion.api.backend import JsonObject, ModelCard
+from posterion.uncertainty.calibration import Calibration
+from posterion_store import Manifest
+from posterion_store.names import version_of
+
+
+def model_card(
+    manifest: Manifest, digest: str, *, aliases: tuple[str, ...], engines: Mapping[str, str]
+) -> ModelCard:
+    """Describe one version.
+
+    Args:
+        manifest: Its immutable description.
+        digest: Its digest.
+        aliases: Aliases that point to it now.
+        engines: Engine by precision.
+
+    Returns:
+        The card.
+    """
+    calibration, thresholds = _calibration(manifest)
+    return ModelCard(
+        name=manifest.name,
+        version=version_of(digest),
+        digest=digest,
+        description=manifest.description,
+        elements=manifest.elements,
+        cutoff=manifest.cutoff,
+        periodic=manifest.periodic,
+        level_of_theory=manifest.level_of_theory,
+        datasets=[dataset.model_dump(mode="json") for dataset in manifest.datasets],
+        method=manifest.method,
+        sampler=manifest.sampler,
+        diagnostics=manifest.diagnostics,
+        n_samples=len(manifest.samples),
+        n_chains=len({sample.chain for sample in manifest.samples}),
+        calibration=calibration,
+        thresholds=thresholds,
+        metrics=manifest.metrics,
+        engines=engines,
+        created_at=manifest.created_at,
+        licence=manifest.licence,
+        aliases=aliases,
+    )
+
+
+def _calibration(manifest: Manifest) -> tuple[JsonObject, JsonObject]:
+    """Calibration with its identity, and the thresholds with all samples evaluated.
+
+    A version that cannot be loaded may still be described; its calibration then stands as
+    published, without thresholds.
+    """
+    try:
+        calibration = Calibration.model_validate(manifest.calibration)
+    except ValidationError:
+        return manifest.calibration, {}
+    entry = calibration.entries[-1]
+    thresholds = {
+        "force_epistemic_max": entry.force_epistemic_max.model_dump(mode="json"),
+        "energy_epistemic": entry.energy_epistemic.model_dump(mode="json"),
+    }
+    return {**manifest.calibration, "id": calibration.identity}, thresholds

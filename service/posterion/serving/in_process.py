@@ -1,0 +1,287 @@
+"""How banks, batcher and roll-out together answer the API, in whatever process they live."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from posterion.api.backend import (
+    Health,
+    ModelCard,
+    ModelIdentity,
+    PredictReply,
+    Timing,
+    VersionInfo,
+)
+from posterion.errors import DeadlineExceeded, PosterionError, TooLarge
+from posterion.graph.batch import Graph
+from posterion.inference.loading import load_bank
+from posterion.inference.predictor import Predictor, StructureLimits
+from posterion.serving.batcher import Batcher
+from posterion.serving.cards import model_card
+from posterion.serving.formation import Cost
+from posterion.serving.metrics import BatchMetrics
+from posterion.serving.preparation import Preparation, prepare
+from posterion.serving.rollout import Rollout, RolloutPolicy
+from posterion.serving.self_check import check_predictions
+from posterion.serving.settings import ServeSettings
+from posterion.serving.work import Answers, BatcherLimits, Work
+from posterion.structures.evaluation import EvaluationOptions
+from posterion.structures.prediction import Prediction
+from posterion.structures.structure import Structure
+from posterion_store import Manifest, Store
+from posterion_store.names import version_of
+
+ENGINES = {"float32": "vectorized", "float64": "reference"}
+PREPARATION_THREADS = 2
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """What the structures of one batch share.
+
+    Attributes:
+        predictor: The bank in memory.
+        options: How it is evaluated.
+    """
+
+    predictor: Predictor
+    options: EvaluationOptions
+
+
+def resolve_device(settings: ServeSettings) -> Literal["cpu", "cuda"]:
+    """Device to compute on; ``auto`` takes a GPU where there is one."""
+    if settings.device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return settings.device
+
+
+def _evaluate(group: Group, graphs: Sequence[Graph]) -> Sequence[Prediction | PosterionError]:
+    return group.predictor.evaluate(graphs, group.options)
+
+
+class InProcessBackend:
+    """The API's backend over the banks of one store on one device."""
+
+    def __init__(self, settings: ServeSettings, metrics: BatchMetrics) -> None:
+        """Open the store; nothing is loaded before ``startup``.
+
+        Args:
+            settings: The service.
+            metrics: Counts the batches.
+
+        Raises:
+            StoreError: If there is no such store.
+        """
+        self._settings = settings
+        self._device = resolve_device(settings)
+        self._store = Store.open(settings.store, read_only=True)
+        self._rollout: Rollout[Predictor] = Rollout(
+            self._store,
+            self._load,
+            RolloutPolicy(
+                selections=settings.selections,
+                poll_interval_s=settings.poll_interval_s,
+                n_old_versions=settings.n_old_versions,
+            ),
+        )
+        self._batcher: Batcher[Group, Graph, Prediction] = Batcher(
+            _evaluate,
+            BatcherLimits(
+                bounds=settings.batch_bounds(self._device),
+                max_structures=settings.max_queued_structures,
+                stall_timeout_s=settings.stall_timeout_s,
+            ),
+            observe=metrics.observe,
+        )
+        self._preparation = ThreadPoolExecutor(
+            max_workers=PREPARATION_THREADS, thread_name_prefix="prepare"
+        )
+        self._draining = False
+        metrics.watch(
+            n_waiting=lambda: self._batcher.n_waiting,
+            n_faults=lambda: len(self._rollout.faults),
+            draining=lambda: self._draining,
+        )
+
+    async def startup(self) -> None:
+        """Load and check the banks, then watch the store."""
+        torch.set_num_threads(self._settings.n_cpus)
+        self._batcher.start()
+        await self._rollout.poll()
+        for name, reason in self._rollout.faults.items():
+            logger.error("%s: %s", name, reason)
+        self._rollout.start()
+
+    def refuse_new(self) -> None:
+        """Turn readiness off and refuse new requests; those admitted go on."""
+        self._draining = True
+        self._batcher.refuse_new()
+
+    async def drain(self) -> None:
+        """Refuse new requests and wait for the admitted ones, at most the drain timeout."""
+        self.refuse_new()
+        await self._batcher.stop(self._settings.drain_timeout_s)
+
+    async def shutdown(self) -> None:
+        """Drain and stop everything."""
+        await self._rollout.stop()
+        await self.drain()
+        self._preparation.shutdown(wait=False, cancel_futures=True)
+
+    def describe(self) -> tuple[str, ...]:
+        """Say in a line each what is served, and what is not and why."""
+        lines = [
+            f"{name} {version_of(served.digest)} ({served.alias}, {served.loaded.n_samples} "
+            f"samples, {self._device})"
+            for name, served in self._rollout.served.items()
+        ]
+        return (*lines, *(f"{name}: {why}" for name, why in self._rollout.faults.items()))
+
+    def default_model(self) -> str:
+        """Name of the bank behind ``/v1/predict``."""
+        return self._rollout.default_name()
+
+    def models(self) -> Sequence[ModelCard]:
+        """Card of the served version of each bank."""
+        return [self.card(name, None) for name in self._rollout.served]
+
+    def versions(self, name: str) -> Sequence[VersionInfo]:
+        """Published versions of a bank, newest first."""
+        listing = self._rollout.listing(name)
+        return [
+            VersionInfo(
+                version=each.version,
+                digest=each.digest,
+                created_at=each.created_at,
+                aliases=listing.aliases_of(each.digest),
+            )
+            for each in listing.versions
+        ]
+
+    def card(self, name: str, version: str | None) -> ModelCard:
+        """Card of one version."""
+        digest = self._rollout.digest(name, version)
+        return model_card(
+            self._manifest(name, digest),
+            digest,
+            aliases=self._rollout.listing(name).aliases_of(digest),
+            engines=ENGINES,
+        )
+
+    def identity(self, name: str, version: str | None) -> ModelIdentity:
+        """Which version would answer now."""
+        digest = self._rollout.digest(name, version)
+        manifest = self._manifest(name, digest)
+        return ModelIdentity(
+            name=name,
+            version=version_of(digest),
+            digest=digest,
+            n_samples=len(manifest.samples),
+            engine=ENGINES["float32"],
+        )
+
+    async def predict(
+        self,
+        name: str,
+        version: str | None,
+        structures: Sequence[Structure],
+        options: EvaluationOptions,
+        *,
+        deadline_s: float | None,
+    ) -> PredictReply:
+        """Evaluate structures; see ``Backend``."""
+        deadline = None if deadline_s is None else time.monotonic() + deadline_s
+        digest = self._rollout.digest(name, version)
+        with self._batcher.admission(len(structures)):
+            try:
+                async with asyncio.timeout(deadline_s):
+                    predictor = await self._rollout.get(name, digest)
+                    preparation = await prepare(predictor.prepare, structures, self._preparation)
+                    self._check_edges(preparation)
+                    answers = await self._submit(predictor, options, preparation, deadline)
+            except TimeoutError as error:
+                raise DeadlineExceeded("the deadline passed before the answer") from error
+        return PredictReply(
+            model=ModelIdentity(
+                name=name,
+                version=predictor.version,
+                digest=predictor.digest,
+                n_samples=predictor.n_samples_used(options),
+                engine=predictor.engine(options),
+            ),
+            results=preparation.merge(answers.results),
+            timing=Timing(
+                queue_ms=1e3 * answers.queue_s,
+                graph_ms=1e3 * preparation.slowest_s,
+                evaluate_ms=1e3 * answers.evaluate_s,
+            ),
+        )
+
+    def live(self) -> Health:
+        """Whether the device makes progress."""
+        if self._batcher.healthy():
+            return Health(ok=True, detail="the device makes progress")
+        if self._draining:
+            return Health(ok=True, detail="the service is shutting down")
+        return Health(
+            ok=False,
+            detail=f"no progress for {self._settings.stall_timeout_s:g} s with structures waiting",
+        )
+
+    def ready(self) -> Health:
+        """Whether predictions work now: each bank has passed its self-check."""
+        if self._draining:
+            return Health(ok=False, detail="the service is shutting down")
+        live = self.live()
+        if not live.ok:
+            return live
+        faults = "; ".join(f"{name}: {why}" for name, why in self._rollout.faults.items())
+        if not self._rollout.complete:
+            return Health(ok=False, detail=faults or "the banks are loading")
+        return Health(ok=True, detail=faults or "every bank predicts")
+
+    def _manifest(self, name: str, digest: str) -> Manifest:
+        loaded = self._rollout.in_memory(digest)
+        return self._rollout.listing(name).manifest(digest) if loaded is None else loaded.manifest
+
+    async def _submit(
+        self,
+        predictor: Predictor,
+        options: EvaluationOptions,
+        preparation: Preparation,
+        deadline: float | None,
+    ) -> Answers[Prediction]:
+        n_samples = predictor.n_samples_used(options)
+        works = [
+            Work(
+                item=graph,
+                cost=Cost(edges=graph.n_edges * n_samples, atoms=graph.n_atoms * n_samples),
+            )
+            for graph in preparation.graphs
+        ]
+        group = Group(predictor=predictor, options=options)
+        return await self._batcher.submit(group, works, deadline=deadline)
+
+    def _check_edges(self, preparation: Preparation) -> None:
+        limit = self._settings.api.max_edges
+        n_edges = sum(graph.n_edges for graph in preparation.graphs)
+        if n_edges > limit:
+            raise TooLarge(f"expected at most {limit} edges in a request, got {n_edges}")
+
+    def _load(self, name: str, digest: str) -> Predictor:
+        """Load one version and check it; runs in a thread."""
+        bank = load_bank(self._store, name, digest, device=self._device)
+        limits = StructureLimits(
+            n_atoms=self._settings.api.max_atoms, n_edges=self._settings.api.max_edges
+        )
+        predictor = Predictor(bank, device=self._device, limits=limits)
+        check_predictions(predictor, bank.manifest.elements)
+        return predictor

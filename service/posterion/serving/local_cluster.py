@@ -1,0 +1,71 @@
+"""The service on a Ray cluster of its own: started, watched and ended with this process."""
+
+import logging
+import shutil
+from pathlib import Path
+
+import torch
+
+from posterion.errors import ConfigurationError
+from posterion.observability.logging import configure_logging
+from posterion.serving.ports import free_ports, is_free
+from posterion.serving.processes import adopt_orphans, end_descendants
+from posterion.serving.ray_environment import enter_ray_environment, make_temp_dir
+from posterion.serving.settings import ServeSettings
+from posterion.serving.stop_signal import Stopped, stop_signal
+
+PATIENCE_S = 3.0
+DEADLINE_S = 8.0
+
+logger = logging.getLogger(__name__)
+
+
+def serve_on_ray(settings: ServeSettings) -> int:
+    """Start a cluster, serve until a signal ends it, and end every process of it.
+
+    Args:
+        settings: The service.
+
+    Returns:
+        Exit status: 0 after a signal, 1 if the cluster failed.
+
+    Raises:
+        ConfigurationError: If the settings cannot work on this machine.
+    """
+    configure_logging()
+    settings = _resolve(settings)
+    directory = make_temp_dir(settings)
+    enter_ray_environment(settings, directory, port=settings.port)
+    adopt_orphans()
+    clean = False
+    with stop_signal() as stop:
+        try:
+            from posterion.serving.ray_session import run  # noqa: PLC0415 - reads the environment
+
+            clean = run(settings, directory, stop)
+        except Stopped:
+            clean = True
+        finally:
+            end_descendants(patience_s=PATIENCE_S, deadline_s=DEADLINE_S)
+            _tidy(directory, keep_logs=not clean)
+    return 0 if clean else 1
+
+
+def _resolve(settings: ServeSettings) -> ServeSettings:
+    """Fix what is to be found out once: the port and the device."""
+    port = settings.port or free_ports(1, settings.host)[0]
+    if not is_free(settings.host, port):
+        raise ConfigurationError(f"cannot listen on {settings.host} port {port}: it is in use")
+    device = settings.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return settings.model_copy(update={"port": port, "device": device})
+
+
+def _tidy(directory: Path, *, keep_logs: bool) -> None:
+    """Remove what the cluster left behind; after a failure its logs stay."""
+    (directory / "token").unlink(missing_ok=True)
+    if keep_logs:
+        logger.error("the logs of the cluster are in %s", directory / "r")
+    else:
+        shutil.rmtree(directory, ignore_errors=True)

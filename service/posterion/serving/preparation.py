@@ -1,0 +1,92 @@
+"""How the structures of a request become graphs before they join the line.
+
+Checking and neighbour search run in a small thread pool beside the device. A structure that
+the bank cannot describe ends here, so that nothing invalid ever enters a batch.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+from posterion.errors import PosterionError
+from posterion.graph.batch import Graph
+from posterion.structures.prediction import Prediction
+from posterion.structures.structure import Structure
+
+STRUCTURES_PER_CHUNK = 16
+"""A long request leaves the pool to others after so many structures."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preparation:
+    """The structures of a request, as graphs or errors.
+
+    Attributes:
+        outcomes: One graph or error per structure, in order.
+        slowest_s: Time the slowest structure took.
+    """
+
+    outcomes: tuple[Graph | PosterionError, ...]
+    slowest_s: float
+
+    @property
+    def graphs(self) -> list[Graph]:
+        """The structures that can be evaluated, in order."""
+        return [each for each in self.outcomes if isinstance(each, Graph)]
+
+    def merge(
+        self, results: Sequence[Prediction | PosterionError]
+    ) -> tuple[Prediction | PosterionError, ...]:
+        """Put results back among the errors.
+
+        Args:
+            results: One per graph, in order.
+
+        Returns:
+            One per structure, in order.
+        """
+        following = iter(results)
+        return tuple(
+            each if isinstance(each, PosterionError) else next(following) for each in self.outcomes
+        )
+
+
+async def prepare(
+    check: Callable[[Structure], Graph], structures: Sequence[Structure], pool: Executor
+) -> Preparation:
+    """Turn structures into graphs, in the pool.
+
+    Args:
+        check: Makes one graph; raises PosterionError for a structure it refuses.
+        structures: The structures of one request.
+        pool: Threads, shared by all requests.
+
+    Returns:
+        One graph or error per structure.
+    """
+
+    def prepare_chunk(chunk: Sequence[Structure]) -> list[tuple[Graph | PosterionError, float]]:
+        return [_prepare_one(check, structure) for structure in chunk]
+
+    loop = asyncio.get_running_loop()
+    done: list[tuple[Graph | PosterionError, float]] = []
+    for first in range(0, len(structures), STRUCTURES_PER_CHUNK):
+        chunk = structures[first : first + STRUCTURES_PER_CHUNK]
+        done += await loop.run_in_executor(pool, prepare_chunk, chunk)
+    return Preparation(
+        outcomes=tuple(outcome for outcome, _ in done),
+        slowest_s=max((seconds for _, seconds in done), default=0.0),
+    )
+
+
+def _prepare_one(
+    check: Callable[[Structure], Graph], structure: Structure
+) -> tuple[Graph | PosterionError, float]:
+    started = time.perf_counter()
+    try:
+        outcome: Graph | PosterionError = check(structure)
+    except PosterionError as error:
+        outcome = error
+    return outcome, time.perf_counter() - started

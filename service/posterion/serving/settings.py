@@ -1,0 +1,118 @@
+"""What an operator may choose about a service."""
+
+import re
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+
+from posterion.api.settings import ApiSettings
+from posterion.serving.formation import Cost
+
+DEFAULT_ALIAS = "stable"
+_BANK = re.compile(r"[a-z0-9][a-z0-9-]{0,62}(@[a-z][a-z0-9-]{0,62})?")
+
+Device = Literal["auto", "cpu", "cuda"]
+Ingress = Literal["haproxy", "ray"]
+
+CPU_BATCH = Cost(edges=16_384, atoms=16_384)
+CUDA_BATCH = Cost(edges=262_144, atoms=262_144)
+
+
+def bundled_store() -> str:
+    """Path of the store that ships inside the package."""
+    return str(files("posterion") / "bundled" / "store")
+
+
+def _check_bank(text: str) -> str:
+    if _BANK.fullmatch(text) is None:
+        raise ValueError(f"expected NAME or NAME@ALIAS, e.g. ethanol@stable, got {text!r}")
+    return text
+
+
+Bank = Annotated[str, AfterValidator(_check_bank)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class ServeSettings(BaseModel):
+    """One service: where it listens, what it serves and how much it takes.
+
+    Attributes:
+        host: Address of the HTTP port; everything else stays on loopback.
+        port: HTTP port; 0 takes a free one.
+        store: URL or path of the model store.
+        banks: What to serve, each ``NAME`` or ``NAME@ALIAS`` (default alias ``stable``);
+            the first is the default model. Empty serves every bank that has a ``stable``
+            version.
+        in_process: One process under uvicorn instead of Ray Serve.
+        replicas: Number of replicas, each with its own copy of the banks; Ray Serve only.
+        device: ``auto`` takes a GPU where there is one.
+        n_cpus: Threads that one replica computes with.
+        gpus_per_replica: Fraction of a GPU that one replica takes; ignored on the CPU.
+        ingress: What accepts connections in front of the replicas; Ray Serve only.
+        batch_edges: Most edges times samples in one batch; None = by device.
+        batch_atoms: Most atoms times samples in one batch; None = by device.
+        max_queued_structures: Structures being served at once, waiting ones included.
+        n_old_versions: Versions besides the served ones that stay in memory.
+        poll_interval_s: How often the store is asked for a moved alias.
+        stall_timeout_s: A device without progress for so long is declared stuck.
+        drain_timeout_s: How long running requests may take to finish at shutdown.
+        startup_timeout_s: How long the service may take to become ready.
+        temp_dir: Directory for sockets and logs of Ray; None = the system's.
+        api: Limits of the API.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    host: str = "127.0.0.1"
+    port: Port = 8000
+    store: str = Field(default_factory=bundled_store, min_length=1)
+    banks: tuple[Bank, ...] = ()
+    in_process: bool = False
+    replicas: PositiveInt = 1
+    device: Device = "auto"
+    n_cpus: PositiveInt = 1
+    gpus_per_replica: float = Field(default=1.0, gt=0.0)
+    ingress: Ingress = "haproxy"
+    batch_edges: PositiveInt | None = None
+    batch_atoms: PositiveInt | None = None
+    max_queued_structures: PositiveInt = 4096
+    n_old_versions: int = Field(default=2, ge=0)
+    poll_interval_s: PositiveFloat = 1.0
+    stall_timeout_s: PositiveFloat = 120.0
+    drain_timeout_s: float = Field(default=12.0, ge=0.0, le=20.0)
+    startup_timeout_s: PositiveFloat = 180.0
+    temp_dir: Path | None = None
+    api: ApiSettings = ApiSettings()
+
+    @model_validator(mode="after")
+    def _banks_are_distinct(self) -> Self:
+        names = [name for name, _ in self.selections]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"each bank may be served once: {twice[0]!r} is named twice")
+        return self
+
+    @property
+    def selections(self) -> tuple[tuple[str, str], ...]:
+        """Name and alias of every bank that was named."""
+        return tuple(
+            (name, alias or DEFAULT_ALIAS)
+            for name, _, alias in (text.partition("@") for text in self.banks)
+        )
+
+    def batch_bounds(self, device: Literal["cpu", "cuda"]) -> Cost:
+        """What one batch may cost on ``device``."""
+        default = CPU_BATCH if device == "cpu" else CUDA_BATCH
+        return Cost(
+            edges=self.batch_edges or default.edges, atoms=self.batch_atoms or default.atoms
+        )
