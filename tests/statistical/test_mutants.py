@@ -165,7 +165,7 @@ MUTANTS = [
         {"2.0 * friction * epsilon": "friction * epsilon"}, ("uniform_heat", "minibatch_heat")),
     Mutant("N instead of N^2 in the step size", preconditioner,
         {"float(n_data) ** 2": "float(n_data)"}, ("uniform_heat", "minibatch_heat")),
-    Mutant("second moment instead of the variance", preconditioner,
+    Mutant("mean not taken out of the variance", preconditioner,
         {"deviation = gradient - state.mean": "deviation = gradient"}, ("uniform_heat",)),
     Mutant("prior does not cap the step size", preconditioner,
         {"torch.minimum(uniform_heat, cap)": "uniform_heat"}, ("prior_only",)),

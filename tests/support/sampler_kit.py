@@ -79,7 +79,7 @@ class Measurement(NamedTuple):
 
 def worst(value: Tensor, truth: Tensor, bound: float) -> Measurement:
     """Measure the component farthest from the truth; NaN is farthest of all."""
-    deviation = (value - truth).abs().nan_to_num(nan=math.inf)
+    deviation = (value - truth).abs().nan_to_num(nan=math.inf, posinf=math.inf)
     index = int(deviation.argmax())
     worst = float(deviation[index])
     return Measurement(float(value[index]), worst, bound)
