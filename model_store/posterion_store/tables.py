@@ -10,7 +10,7 @@ from rich.table import Table
 
 from posterion_store.channel import ChannelEntry
 from posterion_store.manifest import Manifest
-from posterion_store.names import version_of
+from posterion_store.names import MIN_PREFIX_LENGTH, version_of
 from posterion_store.store import Store
 from posterion_store.verify import Report
 
@@ -93,17 +93,19 @@ def show_table(digest: str, manifest: Manifest, moves: Sequence[ChannelEntry]) -
 
 
 def moves_table(moves: Sequence[ChannelEntry]) -> Table:
-    """Lay out moves of aliases, the oldest first."""
-    table = Table("alias", "seq", "action", "from", "to", "by", "at", title="moves")
+    """Lay out moves of aliases, the oldest first; versions by the fewest digits that count."""
+    table = Table("alias", "seq", "action", "from", "to", title="moves")
+    table.add_column("by", overflow="fold")
+    table.add_column("at", no_wrap=True)
     for move in moves:
         table.add_row(
             move.alias,
             str(move.seq),
             move.action,
-            "-" if move.prev is None else version_of(move.prev),
-            version_of(move.manifest),
+            "-" if move.prev is None else version_of(move.prev)[:MIN_PREFIX_LENGTH],
+            version_of(move.manifest)[:MIN_PREFIX_LENGTH],
             move.by,
-            move.at,
+            move.at[:19].replace("T", " "),
         )
     return table
 

@@ -153,13 +153,19 @@ def test_a_request_repeated_after_its_reply_was_lost_is_recognised(
     store: Store, published: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     create = type(store.storage).create
+    replies = iter([True])
 
     def lose_reply(storage: ObstoreStorage, key: str, data: bytes) -> bool:
-        return create(storage, key, data) and create(storage, key, data)
+        created = create(storage, key, data)
+        if created and next(replies, False):
+            store.promote("ethanol", published[1], by="bob")
+            return create(storage, key, data)
+        return created
 
     monkeypatch.setattr(type(store.storage), "create", lose_reply)
     entry = store.promote("ethanol", published[0], by="ann")
-    assert store.history("ethanol") == [entry]
+    assert (entry.seq, entry.by) == (1, "ann")
+    assert [e.by for e in store.history("ethanol")] == ["ann", "bob"]
 
 
 def test_a_race_lost_every_time_ends_with_an_error(
