@@ -1,5 +1,6 @@
 """A service that answers from memory, a client of it, and atoms that use the client."""
 
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -8,6 +9,7 @@ from ase import Atoms
 from posterion_client import Client, RetryPolicy
 from posterion_client.ase import PosterionCalculator
 from tests.unit.client.examples import molecule
+from tests.unit.client.loopback import Server
 from tests.unit.client.stand_in import (
     StandIn,
 )
@@ -29,3 +31,14 @@ def atoms(client: Client) -> Atoms:
     atoms = molecule("CH3CH2OH")
     atoms.calc = PosterionCalculator(client=client)
     return atoms
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.finished.set()
+        server.shutdown()
+        thread.join(10)

@@ -27,6 +27,7 @@ from posterion_client import (
     NotReady,
     Overloaded,
     PosterionError,
+    Problem,
     QuotaExceeded,
     RequestError,
     RetryPolicy,
@@ -214,6 +215,16 @@ def test_message_names_structure_place_attempts_and_request() -> None:
     assert str(error) == (
         "invalid-request (structure 5): no; /structures/3/positions/0/1: not a number "
         "[gave up after 3 attempts] [request abc]"
+    )
+
+
+def test_message_says_nothing_twice_and_stays_short() -> None:
+    faults = tuple(Fault(pointer=f"/positions/{i}", detail=f"bad {i}") for i in range(9))
+    problem_said = Problem(code="invalid-structure", faults=faults)
+    error = InvalidStructure("/positions/0: bad 0", problem=problem_said)
+    assert str(error) == (
+        "invalid-structure: /positions/0: bad 0; /positions/1: bad 1; /positions/2: bad 2; "
+        "/positions/3: bad 3; and 5 more places"
     )
 
 

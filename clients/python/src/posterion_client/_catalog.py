@@ -60,7 +60,7 @@ class ServiceInfo:
     """
 
     default_model: str
-    limits: Mapping[str, float]
+    limits: Mapping[str, int]
     document: Mapping[str, object]
 
 
@@ -102,6 +102,6 @@ def read_service(document: Node) -> ServiceInfo:
     limits = document["limits"]
     return ServiceInfo(
         default_model=document["default_model"].text(),
-        limits={name: limits[name].number() for name in limits.mapping()},
+        limits={name: limits[name].integer() for name in limits.mapping()},
         document=document.mapping(),
     )

@@ -77,8 +77,9 @@ class PosterionError(Exception):
     def __str__(self) -> str:
         """One paragraph: code, structure, sentence, places, how often it was tried."""
         where = "" if self.index is None else f" (structure {self.index})"
-        faults = "".join(f"; {fault.pointer}: {fault.detail}" for fault in self.faults[:3])
-        more = f"; and {len(self.faults) - 3} more places" if len(self.faults) > 3 else ""
+        unsaid = [fault for fault in self.faults if fault.detail not in self.detail]
+        faults = "".join(f"; {fault.pointer}: {fault.detail}" for fault in unsaid[:3])
+        more = f"; and {len(unsaid) - 3} more places" if len(unsaid) > 3 else ""
         tried = f" [gave up after {self.attempts} attempts]" if self.attempts > 1 else ""
         request = f" [request {self.request_id}]" if self.request_id else ""
         return f"{self.code}{where}: {self.detail}{faults}{more}{tried}{request}"
