@@ -26,9 +26,9 @@ class RunPlan:
         reference: Energy reference.
         folder: Run folder: checkpoints, logs, plots.
         device: ``cpu`` or ``cuda``.
-        fingerprint: Identity of what each chain samples; settings that do not change it
-            (number of chains, execution, gates, texts) are left out, so a finished run can
-            be extended by further chains.
+        fingerprint: Identity of what each chain samples; settings that do not change its path
+            (number of chains and draws, execution, gates, texts) are left out, so a finished
+            run can be extended by further chains or draws.
     """
 
     config: TrainingConfig
@@ -97,7 +97,7 @@ def plan_run(config: TrainingConfig, folder: Path) -> RunPlan:
         "threads": config.execution.threads_per_chain,
         "prior": config.prior.model_dump(mode="json"),
         "pretraining": config.pretraining.model_dump(mode="json"),
-        "sampler": config.sampler.model_dump(mode="json"),
+        "sampler": config.sampler.model_dump(mode="json", exclude={"n_samples"}),
     }
     return RunPlan(
         config=config,

@@ -18,8 +18,6 @@ from posterion.training.report_figures import (
     reliability_figure,
 )
 from posterion.training.report_input import ReportInput, Residuals
-from posterion.uncertainty.calibration import SampleCountCalibration
-from posterion.uncertainty.held_out import HeldOut
 from posterion.uncertainty.mixture import MixtureMoments
 from posterion.uncertainty.scores import (
     gaussian_nll,
@@ -57,17 +55,10 @@ def make_report(given: ReportInput) -> Report:
     Returns:
         Metrics, card and pictures.
     """
-    held_out = given.held_out
-    entry = given.calibration.for_samples(held_out.n_samples)
-    forces = _residuals(
-        held_out.force_moments(held_out.n_samples), held_out.force_reference, entry.forces.factor
-    )
-    energies = _residuals(
-        held_out.energy_moments(held_out.n_samples), held_out.energy_reference, entry.energy.factor
-    )
-    metrics = report_metrics(forces, energies, held_out=held_out, entry=entry)
+    metrics = report_metrics(given)
+    forces, energies = report_residuals(given)
     figures = {
-        "parity.png": parity_figure(forces, energies, n_atoms=held_out.n_atoms),
+        "parity.png": parity_figure(forces, energies, n_atoms=given.held_out.n_atoms),
         "reliability.png": reliability_figure(forces, energies),
         "error_against_uncertainty.png": error_against_uncertainty_figure(forces),
     }
@@ -75,20 +66,32 @@ def make_report(given: ReportInput) -> Report:
     return Report(metrics=metrics, files={"README.md": card.encode(), **figures})
 
 
-def report_metrics(
-    forces: Residuals, energies: Residuals, *, held_out: HeldOut, entry: SampleCountCalibration
-) -> JsonObject:
-    """Scores of both quantities; every key ends in its unit, unless it is a pure number.
+def report_residuals(given: ReportInput) -> tuple[Residuals, Residuals]:
+    """Force components (eV/Angstrom) and energies (eV), calibrated with all samples."""
+    held_out = given.held_out
+    n_samples = held_out.n_samples
+    entry = given.calibration.for_samples(n_samples)
+    forces = _residuals(
+        held_out.force_moments(n_samples), held_out.force_reference, entry.forces.factor
+    )
+    energies = _residuals(
+        held_out.energy_moments(n_samples), held_out.energy_reference, entry.energy.factor
+    )
+    return forces, energies
+
+
+def report_metrics(given: ReportInput) -> JsonObject:
+    """Score both quantities; every key ends in its unit, unless it is a pure number.
 
     Args:
-        forces: All force components, eV/Angstrom.
-        energies: All structures, eV.
-        held_out: The report frames.
-        entry: Calibration with all samples; its coverages are of the report frames.
+        given: The bank and its report frames.
 
     Returns:
         A JSON object.
     """
+    held_out = given.held_out
+    entry = given.calibration.for_samples(held_out.n_samples)
+    forces, energies = report_residuals(given)
     per_atom = energies.error / held_out.n_atoms
     return {
         "n_frames": held_out.n_structures,

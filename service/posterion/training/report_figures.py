@@ -5,6 +5,7 @@ from typing import Final
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -15,6 +16,11 @@ BLUE: Final = "#1f5f99"
 ORANGE: Final = "#c8641b"
 GREY: Final = "#6b7280"
 DOTS_PER_INCH: Final = 144
+
+# From a blue that a single value is seen in to a dark one.
+_DENSITY: Final = LinearSegmentedColormap.from_list("density", ["#a8c8e6", BLUE, "#0b2f52"])
+# Of the smallest errors, which a logarithmic axis would give most of its room.
+_ERRORS_NOT_SHOWN: Final = 0.005
 
 # So many quantile bins of predicted uncertainty; fewer with few values.
 _N_BINS: Final = 12
@@ -33,10 +39,17 @@ def parity_figure(forces: Residuals, energies: Residuals, *, n_atoms: NDArray[np
         A PNG.
     """
     figure, (left, right) = _panels(2)
+    low, high = _diagonal(left, forces.reference, forces.prediction)
     left.hexbin(
-        forces.reference, forces.prediction, gridsize=70, bins="log", cmap="Blues", mincnt=1
+        forces.reference,
+        forces.prediction,
+        gridsize=70,
+        extent=(low, high, low, high),
+        bins="log",
+        cmap=_DENSITY,
+        mincnt=1,
     )
-    _diagonal(left, forces.reference, forces.prediction)
+    left.set_aspect("equal")
     left.set_xlabel("reference force component (eV/Å)")
     left.set_ylabel("predicted force component (eV/Å)")
     left.set_title(f"Forces: MAE {1e3 * mean_absolute_error(forces.error):.1f} meV/Å")
@@ -108,13 +121,13 @@ def error_against_uncertainty_figure(forces: Residuals) -> bytes:
     """
     figure, (axes,) = _panels(1)
     error = np.abs(forces.error)
-    visible = error > 0.0
+    visible = (error > 0.0) & (error >= np.quantile(error, _ERRORS_NOT_SHOWN))
     axes.hexbin(
         forces.total[visible],
         error[visible],
         gridsize=60,
         bins="log",
-        cmap="Blues",
+        cmap=_DENSITY,
         xscale="log",
         yscale="log",
         mincnt=1,
@@ -159,10 +172,12 @@ def _panels(n_columns: int) -> tuple[Figure, list[Axes]]:
     return figure, axes
 
 
-def _diagonal(axes: Axes, reference: FloatArray, prediction: FloatArray) -> None:
+def _diagonal(axes: Axes, reference: FloatArray, prediction: FloatArray) -> tuple[float, float]:
+    """Draw the line of perfect predictions and return its ends."""
     low = float(min(reference.min(), prediction.min()))
     high = float(max(reference.max(), prediction.max()))
     axes.plot([low, high], [low, high], color=GREY, linewidth=1, linestyle="--")
+    return low, high
 
 
 def _png(figure: Figure) -> bytes:
