@@ -7,6 +7,7 @@ everything that loads, serves or rolls out a bank can be tested without sampling
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from posterion.network.functional import NetworkFunction
 from posterion.structures.ase_io import LabelledFrame
 from posterion.structures.structure import Structure
 from posterion.uncertainty.calibration import Calibration
-from posterion.uncertainty.domain import fit_domain
+from posterion.uncertainty.domain import TrainingDomain, fit_domain
 from posterion.uncertainty.fitting import fit_calibration
 from posterion.uncertainty.held_out import HeldOut
 from posterion.uncertainty.mixture import MixtureMoments
@@ -78,6 +79,7 @@ def random_parameters(n_samples: int, *, seed: int) -> Tensor:
     return (start + SAMPLE_SPREAD * noise).to(torch.float32)
 
 
+@lru_cache(maxsize=2)
 def network_function(dtype: torch.dtype) -> NetworkFunction:
     """The bank's network on the CPU."""
     return NetworkFunction(NETWORK, REFERENCE, dtype=dtype, device="cpu")
@@ -104,8 +106,7 @@ def publish_random_bank(
         The digest of the manifest.
     """
     parameters = random_parameters(n_samples, seed=seed)
-    calibration = _calibration(parameters, seed=seed)
-    structures = thermal_ethanol(N_FRAMES, seed=seed + 1)
+    calibration = _calibration(n_samples, seed=seed)
     blobs = [store.put_blob(encode_sample(sample.numpy())) for sample in parameters]
     manifest = Manifest(
         name=name,
@@ -135,7 +136,7 @@ def publish_random_bank(
         sampler={},
         diagnostics={},
         calibration=calibration.model_dump(mode="json"),
-        domain=fit_domain(structures, cutoff=NETWORK.cutoff).model_dump(mode="json"),
+        domain=_domain(seed).model_dump(mode="json"),
         metrics={},
         files={"README.md": store.put_blob(b"# A bank of random parameters\n")},
     )
@@ -172,6 +173,13 @@ def _drawn(moments: MixtureMoments, rng: np.random.Generator) -> NDArray[np.floa
     return rng.normal(moments.mean.numpy(), moments.total.sqrt().numpy())
 
 
-def _calibration(parameters: Tensor, *, seed: int) -> Calibration:
+@lru_cache(maxsize=8)
+def _calibration(n_samples: int, *, seed: int) -> Calibration:
+    parameters = random_parameters(n_samples, seed=seed)
     held_out = drawn_held_out(parameters, thermal_ethanol(N_FRAMES, seed=seed + 2), seed=seed)
     return fit_calibration(held_out, dataset_digest=DATASET_DIGEST, date="2026-01-01")
+
+
+@lru_cache(maxsize=8)
+def _domain(seed: int) -> TrainingDomain:
+    return fit_domain(thermal_ethanol(N_FRAMES, seed=seed + 1), cutoff=NETWORK.cutoff)

@@ -5,6 +5,7 @@ against each other, so that a bank that loads can be evaluated.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeVar
 
 import numpy as np
@@ -107,9 +108,8 @@ def load_bank(
     domain = _section(TrainingDomain, manifest.domain, f"{where}: domain")
     _check_network(manifest, config, reference, domain, where=where)
     _check_samples(manifest, calibration, where=where)
-    function = NetworkFunction(config, reference, dtype=torch.float32, device="cpu")
     samples = [
-        _sample(store, entry, index, n_parameters=function.n_parameters, name=name)
+        _sample(store, entry, index, n_parameters=_n_parameters(config), name=name)
         for index, entry in enumerate(manifest.samples)
     ]
     return SampleBank(
@@ -121,6 +121,13 @@ def load_bank(
         calibration=calibration,
         domain=domain,
     )
+
+
+@lru_cache(maxsize=16)
+def _n_parameters(config: NetworkConfig) -> int:
+    """Length of a parameter vector; building the network to count is slow, so remembered."""
+    reference = EnergyReference(shifts={}, scale=1.0, energy_std_per_sqrt_atom=1.0)
+    return NetworkFunction(config, reference, dtype=torch.float32, device="cpu").n_parameters
 
 
 def _section(kind: type[SectionT], document: dict[str, JsonValue], where: str) -> SectionT:
