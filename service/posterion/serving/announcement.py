@@ -17,17 +17,18 @@ def address(host: str, port: int) -> str:
     return f"http://{shown}:{port}"
 
 
-def announcement(*, url: str, mode: str, banks: Sequence[str]) -> str:
+def announcement(*, url: str, mode: str, banks: Sequence[str], ready: bool = True) -> str:
     """Write the lines.
 
     Args:
         url: Where to send requests.
         mode: What runs, e.g. ``Ray Serve, 1 replica``.
         banks: One line per bank.
+        ready: Whether predictions work already.
     """
     return "\n".join(
         [
-            f"Posterion is ready at {url}",
+            f"Posterion {'is ready' if ready else 'listens, but is not ready,'} at {url}",
             *(f"  serves  {bank}" for bank in banks),
             f"  mode    {mode}",
             f"  stop    Ctrl-C, or kill -TERM {os.getpid()}",

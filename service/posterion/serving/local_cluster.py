@@ -4,8 +4,6 @@ import logging
 import shutil
 from pathlib import Path
 
-import torch
-
 from posterion.errors import ConfigurationError
 from posterion.observability.logging import configure_logging
 from posterion.serving.ports import free_ports, is_free
@@ -33,7 +31,7 @@ def serve_on_ray(settings: ServeSettings) -> int:
         ConfigurationError: If the settings cannot work on this machine.
     """
     configure_logging()
-    settings = _resolve(settings)
+    settings = _with_free_port(settings)
     directory = make_temp_dir(settings)
     enter_ray_environment(settings, directory, port=settings.port)
     adopt_orphans()
@@ -51,15 +49,16 @@ def serve_on_ray(settings: ServeSettings) -> int:
     return 0 if clean else 1
 
 
-def _resolve(settings: ServeSettings) -> ServeSettings:
-    """Fix what is to be found out once: the port and the device."""
+def _with_free_port(settings: ServeSettings) -> ServeSettings:
+    """Fix the port.
+
+    Raises:
+        ConfigurationError: If it cannot be listened on.
+    """
     port = settings.port or free_ports(1, settings.host)[0]
     if not is_free(settings.host, port):
         raise ConfigurationError(f"cannot listen on {settings.host} port {port}: it is in use")
-    device = settings.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    return settings.model_copy(update={"port": port, "device": device})
+    return settings.model_copy(update={"port": port})
 
 
 def _tidy(directory: Path, *, keep_logs: bool) -> None:

@@ -28,6 +28,11 @@ def adopt_orphans() -> None:
         raise OSError(code, os.strerror(code))
 
 
+def children() -> frozenset[int]:
+    """Process ids of the direct children of this process, zombies left out."""
+    return frozenset(_living().get(os.getpid(), []))
+
+
 def descendants(root: int | None = None) -> list[int]:
     """Process ids below ``root`` (default: this process), zombies left out.
 
@@ -37,16 +42,11 @@ def descendants(root: int | None = None) -> list[int]:
     Returns:
         Ids, parents before their children.
     """
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            parent = _living_parent(entry)
-            if parent is not None:
-                children.setdefault(parent, []).append(int(entry.name))
+    living = _living()
     found: list[int] = []
     queue = [os.getpid() if root is None else root]
     while queue:
-        below = children.get(queue.pop(0), [])
+        below = living.get(queue.pop(0), [])
         found.extend(below)
         queue.extend(below)
     return found
@@ -74,6 +74,17 @@ def end_descendants(*, patience_s: float, deadline_s: float) -> int:
         time.sleep(POLL_S)
     _reap()
     return len(asked)
+
+
+def _living() -> dict[int, list[int]]:
+    """Children of every process."""
+    found: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            parent = _living_parent(entry)
+            if parent is not None:
+                found.setdefault(parent, []).append(int(entry.name))
+    return found
 
 
 def _living_parent(entry: Path) -> int | None:

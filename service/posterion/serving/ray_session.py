@@ -14,7 +14,7 @@ from ray import serve
 from posterion.errors import NotReady
 from posterion.serving.announcement import address, announcement
 from posterion.serving.app import APPLICATION, build
-from posterion.serving.processes import descendants
+from posterion.serving.processes import children
 from posterion.serving.settings import ServeSettings
 from posterion.serving.stop_signal import StopSignal
 
@@ -31,7 +31,7 @@ def run(settings: ServeSettings, directory: Path, stop: StopSignal) -> bool:
     """Run the cluster until a signal arrives or one of its processes ends.
 
     Args:
-        settings: The service; port and device are fixed.
+        settings: The service; the port is fixed.
         directory: Private directory of the service.
         stop: Tells that a signal arrived.
 
@@ -44,7 +44,7 @@ def run(settings: ServeSettings, directory: Path, stop: StopSignal) -> bool:
     ray.init(
         address="local",
         num_cpus=settings.replicas * settings.n_cpus,
-        num_gpus=None if settings.device == "cuda" else 0,
+        num_gpus=0 if settings.device == "cpu" else None,
         include_dashboard=False,
         object_store_memory=OBJECT_STORE_BYTES,
         log_to_driver=False,
@@ -53,12 +53,12 @@ def run(settings: ServeSettings, directory: Path, stop: StopSignal) -> bool:
     )
     stop.install()
     try:
-        children = set(descendants())
+        essential = children()
         serve.start(
             proxy_location="HeadOnly",
             http_options={"host": settings.host, "port": settings.port},
         )
-        handle = serve.run(build(settings), name=APPLICATION, blocking=False)
+        handle = serve.run(build(_with_device(settings)), name=APPLICATION, blocking=False)
         url = address(settings.host, settings.port)
         _wait_until_ready(url, settings.startup_timeout_s)
         banks = handle.describe.remote().result(timeout_s=10)
@@ -67,15 +67,25 @@ def run(settings: ServeSettings, directory: Path, stop: StopSignal) -> bool:
         sys.stdout.write(announcement(url=url, mode=mode, banks=banks))
         sys.stdout.flush()
         stop.interrupt = False
-        asked = _wait_for_end(stop.event, children)
+        asked = _wait_for_end(stop.event, essential)
         if asked:
             with contextlib.suppress(TimeoutError):
-                handle.broadcast("drain").results(timeout_s=settings.drain_timeout_s + 2.0)
+                handle.broadcast("drain").results(
+                    timeout_s=settings.drain_timeout_s + 2.0, return_exceptions=True
+                )
             time.sleep(LAST_BYTES_S)
         return asked
     finally:
         stop.interrupt = False
         ray.shutdown()
+
+
+def _with_device(settings: ServeSettings) -> ServeSettings:
+    """Fix the device: a GPU where the cluster has one, unless the operator chose."""
+    if settings.device != "auto":
+        return settings
+    resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return settings.model_copy(update={"device": "cuda" if resources.get("GPU") else "cpu"})
 
 
 def _wait_until_ready(url: str, timeout_s: float) -> None:
@@ -85,25 +95,31 @@ def _wait_until_ready(url: str, timeout_s: float) -> None:
         NotReady: If the service does not become ready in time.
     """
     deadline = time.monotonic() + timeout_s
-    detail = "nothing answers"
+    detail = ""
     with httpx.Client(base_url=url, timeout=5.0, trust_env=False) as client:
         while time.monotonic() < deadline:
-            try:
-                reply = client.get("/readyz")
-            except httpx.HTTPError as error:
-                detail = str(error)
-            else:
-                if reply.status_code == httpx.codes.OK:
-                    return
-                detail = reply.text
+            reason = _why_not_ready(client)
+            if reason is None:
+                return
+            if reason != detail:
+                logger.info("not ready yet: %s", reason)
+            detail = reason
             time.sleep(READY_POLL_S)
     raise NotReady(f"the service was not ready after {timeout_s:g} s: {detail}")
 
 
-def _wait_for_end(asked: threading.Event, children: set[int]) -> bool:
+def _why_not_ready(client: httpx.Client) -> str | None:
+    try:
+        reply = client.get("/readyz")
+    except httpx.HTTPError as error:
+        return str(error)
+    return None if reply.status_code == httpx.codes.OK else reply.text
+
+
+def _wait_for_end(asked: threading.Event, essential: frozenset[int]) -> bool:
     """Wait for a signal, or for one of Ray's own processes to end; whether it was asked."""
     while not asked.wait(WATCH_INTERVAL_S):
-        lost = children - set(descendants())
+        lost = essential - children()
         if lost:
             logger.error("a process of the cluster has ended: %s", sorted(lost))
             return False

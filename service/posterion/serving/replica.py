@@ -1,6 +1,7 @@
 """What one replica of the Ray Serve deployment is: the same app and backend as anywhere."""
 
 import os
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from ray import serve
@@ -9,10 +10,12 @@ from posterion.api.app import create_app
 from posterion.errors import InternalError
 from posterion.observability.logging import configure_logging
 from posterion.observability.metrics import ServiceMetrics
-from posterion.serving.in_process import InProcessBackend
 from posterion.serving.metrics import BatchMetrics
 from posterion.serving.ray_environment import require_token_mode
 from posterion.serving.settings import ServeSettings
+
+if TYPE_CHECKING:
+    from posterion.serving.in_process import InProcessBackend
 
 
 @serve.ingress()
@@ -35,7 +38,7 @@ class Replica:
         configure_logging()
         self._settings = settings
         self._metrics = ServiceMetrics()
-        self._backend = InProcessBackend(settings, BatchMetrics(self._metrics.registry))
+        self._backend = _backend(settings, BatchMetrics(self._metrics.registry))
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Build the app that this replica answers HTTP with."""
@@ -58,3 +61,10 @@ class Replica:
     async def drain(self) -> None:
         """Refuse new requests and return when the running ones are answered."""
         await self._backend.drain()
+
+
+def _backend(settings: ServeSettings, metrics: BatchMetrics) -> "InProcessBackend":
+    """Open the store; only a replica pays for importing torch, not who deploys it."""
+    from posterion.serving.in_process import InProcessBackend  # noqa: PLC0415
+
+    return InProcessBackend(settings, metrics)

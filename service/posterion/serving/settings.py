@@ -89,7 +89,7 @@ class ServeSettings(BaseModel):
     n_old_versions: int = Field(default=2, ge=0)
     poll_interval_s: PositiveFloat = 1.0
     stall_timeout_s: PositiveFloat = 120.0
-    drain_timeout_s: float = Field(default=12.0, ge=0.0, le=20.0)
+    drain_timeout_s: float = Field(default=12.0, ge=0.0, le=15.0)
     startup_timeout_s: PositiveFloat = 180.0
     temp_dir: Path | None = None
     api: ApiSettings = ApiSettings()

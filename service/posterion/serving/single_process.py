@@ -46,11 +46,13 @@ class AnnouncedServer(uvicorn.Server):
         """Announce the service once it listens."""
         await super().startup(sockets=sockets)
         if self.started:
-            sys.stdout.write(
-                announcement(
-                    url=self._url, mode="one process (uvicorn)", banks=self._backend.describe()
-                )
+            text = announcement(
+                url=self._url,
+                mode="one process (uvicorn)",
+                banks=self._backend.describe(),
+                ready=self._backend.ready().ok,
             )
+            sys.stdout.write(text)
             sys.stdout.flush()
 
     @contextlib.contextmanager

@@ -17,6 +17,7 @@ from posterion.errors import (
     StructureTooLarge,
 )
 from posterion.serving.batcher import Batcher
+from posterion.serving.bounds import SUCCESSES_BEFORE_GROWTH, AdaptiveBounds
 from posterion.serving.formation import Cost
 from posterion.serving.work import BatcherLimits, BatchRecord, Work
 
@@ -287,16 +288,16 @@ def test_a_structure_that_never_fits_is_too_large() -> None:
 
 
 def test_the_bound_grows_back_but_never_above_the_configured_one() -> None:
-    async def body(bench: Bench) -> None:
-        bench.device.let_through(100_000)
-        await bench.send(*range(16))
-        bench.device.memory = 1_000_000
-        shrunk = bench.batcher.bounds.edges
-        for _ in range(2_000):
-            await bench.send(1)
-        assert shrunk < bench.batcher.bounds.edges <= 16
-
-    on_bench(body, edges=16, memory=8)
+    bounds = AdaptiveBounds(Cost(edges=16, atoms=4))
+    bounds.shrink(Cost(edges=16, atoms=4))
+    assert bounds.current == Cost(edges=8, atoms=2)
+    for _ in range(SUCCESSES_BEFORE_GROWTH):
+        assert bounds.current == Cost(edges=8, atoms=2)
+        bounds.succeed()
+    assert bounds.current == Cost(edges=10, atoms=3)
+    for _ in range(20 * SUCCESSES_BEFORE_GROWTH):
+        bounds.succeed()
+    assert bounds.current == Cost(edges=16, atoms=4)
 
 
 def test_a_structure_above_the_bound_is_evaluated_alone() -> None:
