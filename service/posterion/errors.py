@@ -1,43 +1,44 @@
 """Which deliberate errors exist, and which stable code and HTTP status each one carries.
 
-    PosterionError
-    ├── StructureError            one structure is at fault; its neighbours are served
-    │   ├── InvalidStructure      invalid-structure      422
-    │   ├── UnsupportedElement    unsupported-element    422
-    │   ├── UnsupportedProperty   unsupported-property   422
-    │   └── StructureTooLarge     structure-too-large    413
-    ├── EvaluationError           the evaluation of one structure went wrong
-    │   ├── EvaluationFailed      evaluation-failed      500
-    │   └── NonFiniteResult       non-finite-result      500
-    ├── RequestError              the whole request is refused
-    │   ├── MalformedBody         malformed-body         400
-    │   ├── Unauthenticated       unauthenticated        401
-    │   ├── Forbidden             forbidden              403
-    │   ├── NotFound              not-found              404
-    │   ├── UnknownModel          unknown-model          404
-    │   ├── MethodNotAllowed      method-not-allowed     405
-    │   ├── NotAcceptable         not-acceptable         406
-    │   ├── VersionMoved          version-moved          412
-    │   ├── TooLarge              too-large              413
-    │   ├── UnsupportedMediaType  unsupported-media-type 415
-    │   ├── InvalidRequest        invalid-request        422
-    │   └── QuotaExceeded         quota                  429, retryable
-    ├── ServiceError              the service cannot answer now
-    │   ├── InternalError         internal               500
-    │   ├── Overloaded            overloaded             503, retryable
-    │   ├── NotReady              not-ready              503, retryable
-    │   ├── Draining              draining               503, retryable
-    │   └── DeadlineExceeded      deadline               504, retryable
-    └── OperationError            a command of the trainer, the bank or the operator failed
-        ├── ConfigurationError    invalid-configuration
-        ├── DatasetError          invalid-dataset
-        ├── ChainDiverged         chain-diverged
-        ├── CheckpointMismatch    checkpoint-mismatch
-        ├── DiagnosticsRefused    diagnostics-refused
-        └── BankInvalid           invalid-bank
+PosterionError
+├── StructureError            one structure is at fault; its neighbours are served
+│   ├── InvalidStructure      invalid-structure      422
+│   ├── UnsupportedElement    unsupported-element    422
+│   ├── UnsupportedProperty   unsupported-property   422
+│   └── StructureTooLarge     structure-too-large    413
+├── EvaluationError           the evaluation of one structure went wrong
+│   ├── EvaluationFailed      evaluation-failed      500
+│   └── NonFiniteResult       non-finite-result      500
+├── RequestError              the whole request is refused
+│   ├── MalformedBody         malformed-body         400
+│   ├── Unauthenticated       unauthenticated        401
+│   ├── Forbidden             forbidden              403
+│   ├── NotFound              not-found              404
+│   ├── UnknownModel          unknown-model          404
+│   ├── MethodNotAllowed      method-not-allowed     405
+│   ├── NotAcceptable         not-acceptable         406
+│   ├── VersionMoved          version-moved          412
+│   ├── TooLarge              too-large              413
+│   ├── UnsupportedMediaType  unsupported-media-type 415
+│   ├── InvalidRequest        invalid-request        422
+│   └── QuotaExceeded         quota                  429, retryable
+├── ServiceError              the service cannot answer now
+│   ├── InternalError         internal               500
+│   ├── Overloaded            overloaded             503, retryable
+│   ├── NotReady              not-ready              503, retryable
+│   ├── Draining              draining               503, retryable
+│   └── DeadlineExceeded      deadline               504, retryable
+└── OperationError            a command of the trainer, the bank or the operator failed
+    ├── ConfigurationError    invalid-configuration
+    ├── DatasetError          invalid-dataset
+    ├── ChainDiverged         chain-diverged
+    ├── CheckpointMismatch    checkpoint-mismatch
+    ├── DiagnosticsRefused    diagnostics-refused
+    └── BankInvalid           invalid-bank
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 
@@ -70,8 +71,13 @@ class PosterionError(Exception):
 
     code: ClassVar[str] = "internal"
     status: ClassVar[int] = 500
-    title: ClassVar[str] = "Internal error"
+    title: ClassVar[str] = "Internal"
     retryable: ClassVar[bool] = False
+
+    def __init_subclass__(cls) -> None:
+        """Spell the title from the code, unless the class says its own."""
+        if "title" not in vars(cls):
+            cls.title = cls.code.replace("-", " ").capitalize()
 
     def __init__(
         self,
@@ -88,16 +94,8 @@ class PosterionError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         """Rebuild with keyword-only fields when the error crosses a process."""
-        return (_rebuild, (type(self), self.detail, self.faults, self.retry_after_s))
-
-
-def _rebuild(
-    kind: type[PosterionError],
-    detail: str,
-    faults: tuple[Fault, ...],
-    retry_after_s: float | None,
-) -> PosterionError:
-    return kind(detail, faults=faults, retry_after_s=retry_after_s)
+        rebuild = partial(type(self), faults=self.faults, retry_after_s=self.retry_after_s)
+        return (rebuild, (self.detail,))
 
 
 class StructureError(PosterionError):
@@ -105,7 +103,6 @@ class StructureError(PosterionError):
 
     code = "invalid-structure"
     status = 422
-    title = "Invalid structure"
 
 
 class InvalidStructure(StructureError):
@@ -116,14 +113,12 @@ class UnsupportedElement(StructureError):
     """The model was not trained on an element of the structure."""
 
     code = "unsupported-element"
-    title = "Unsupported element"
 
 
 class UnsupportedProperty(StructureError):
     """The model does not describe what was asked, e.g. a charge."""
 
     code = "unsupported-property"
-    title = "Unsupported property"
 
 
 class StructureTooLarge(StructureError):
@@ -131,14 +126,12 @@ class StructureTooLarge(StructureError):
 
     code = "structure-too-large"
     status = 413
-    title = "Structure too large"
 
 
 class EvaluationError(PosterionError):
     """The evaluation of one structure went wrong."""
 
     code = "evaluation-failed"
-    title = "Evaluation failed"
 
 
 class EvaluationFailed(EvaluationError):
@@ -149,7 +142,6 @@ class NonFiniteResult(EvaluationError):
     """The model answered NaN or infinity."""
 
     code = "non-finite-result"
-    title = "Non-finite result"
 
 
 class RequestError(PosterionError):
@@ -157,7 +149,6 @@ class RequestError(PosterionError):
 
     code = "invalid-request"
     status = 422
-    title = "Invalid request"
 
 
 class MalformedBody(RequestError):
@@ -165,7 +156,6 @@ class MalformedBody(RequestError):
 
     code = "malformed-body"
     status = 400
-    title = "Malformed body"
 
 
 class Unauthenticated(RequestError):
@@ -173,7 +163,6 @@ class Unauthenticated(RequestError):
 
     code = "unauthenticated"
     status = 401
-    title = "Unauthenticated"
 
 
 class Forbidden(RequestError):
@@ -181,7 +170,6 @@ class Forbidden(RequestError):
 
     code = "forbidden"
     status = 403
-    title = "Forbidden"
 
 
 class NotFound(RequestError):
@@ -189,7 +177,6 @@ class NotFound(RequestError):
 
     code = "not-found"
     status = 404
-    title = "Not found"
 
 
 class UnknownModel(RequestError):
@@ -197,7 +184,6 @@ class UnknownModel(RequestError):
 
     code = "unknown-model"
     status = 404
-    title = "Unknown model"
 
 
 class MethodNotAllowed(RequestError):
@@ -205,7 +191,6 @@ class MethodNotAllowed(RequestError):
 
     code = "method-not-allowed"
     status = 405
-    title = "Method not allowed"
 
 
 class NotAcceptable(RequestError):
@@ -213,7 +198,6 @@ class NotAcceptable(RequestError):
 
     code = "not-acceptable"
     status = 406
-    title = "Not acceptable"
 
 
 class VersionMoved(RequestError):
@@ -221,7 +205,6 @@ class VersionMoved(RequestError):
 
     code = "version-moved"
     status = 412
-    title = "Version moved"
 
 
 class TooLarge(RequestError):
@@ -229,7 +212,6 @@ class TooLarge(RequestError):
 
     code = "too-large"
     status = 413
-    title = "Too large"
 
 
 class UnsupportedMediaType(RequestError):
@@ -237,7 +219,6 @@ class UnsupportedMediaType(RequestError):
 
     code = "unsupported-media-type"
     status = 415
-    title = "Unsupported media type"
 
 
 class InvalidRequest(RequestError):
@@ -249,7 +230,6 @@ class QuotaExceeded(RequestError):
 
     code = "quota"
     status = 429
-    title = "Quota exceeded"
     retryable = True
 
 
@@ -266,7 +246,6 @@ class Overloaded(ServiceError):
 
     code = "overloaded"
     status = 503
-    title = "Overloaded"
     retryable = True
 
 
@@ -275,7 +254,6 @@ class NotReady(ServiceError):
 
     code = "not-ready"
     status = 503
-    title = "Not ready"
     retryable = True
 
 
@@ -284,7 +262,6 @@ class Draining(ServiceError):
 
     code = "draining"
     status = 503
-    title = "Draining"
     retryable = True
 
 
@@ -293,7 +270,6 @@ class DeadlineExceeded(ServiceError):
 
     code = "deadline"
     status = 504
-    title = "Deadline exceeded"
     retryable = True
 
 
@@ -301,46 +277,39 @@ class OperationError(PosterionError):
     """A command of the trainer, the bank or the operator failed."""
 
     code = "operation-failed"
-    title = "Operation failed"
 
 
 class ConfigurationError(OperationError):
     """A configuration file or option is wrong."""
 
     code = "invalid-configuration"
-    title = "Invalid configuration"
 
 
 class DatasetError(OperationError):
     """A data set cannot be read or used."""
 
     code = "invalid-dataset"
-    title = "Invalid data set"
 
 
 class ChainDiverged(OperationError):
     """A chain left the region where its gradients are finite and could not return."""
 
     code = "chain-diverged"
-    title = "Chain diverged"
 
 
 class CheckpointMismatch(OperationError):
     """A checkpoint belongs to another configuration, or is damaged."""
 
     code = "checkpoint-mismatch"
-    title = "Checkpoint mismatch"
 
 
 class DiagnosticsRefused(OperationError):
     """The chains did not pass the gates of publication."""
 
     code = "diagnostics-refused"
-    title = "Diagnostics refused"
 
 
 class BankInvalid(OperationError):
     """A sample set cannot be turned into a bank."""
 
     code = "invalid-bank"
-    title = "Invalid bank"
