@@ -37,8 +37,10 @@ RUN mkdir -p /var/lib/posterion && chown ${UID}:${UID} /var/lib/posterion
 COPY --from=build /opt/posterion /opt/posterion
 # The root file system is read-only in the cluster: everything that a process writes on its own
 # account (Ray's sessions, HAProxy's socket, caches) goes to /tmp, which is a memory-backed mount.
+# LOGNAME because the number has no entry in /etc/passwd, and torch asks who it runs as.
 ENV PATH=/opt/posterion/bin:/usr/local/bin:/usr/bin:/bin \
     HOME=/tmp \
+    LOGNAME=posterion \
     XDG_CACHE_HOME=/tmp/cache \
     MPLCONFIGDIR=/tmp/matplotlib \
     PYTHONDONTWRITEBYTECODE=1 \
