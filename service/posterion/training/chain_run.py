@@ -22,10 +22,12 @@ from posterion.training.chain_setup import (
     StepReport,
     decode_text,
     encode_text,
+    energy_weight,
     make_optimizer,
     make_preconditioner,
     numbered,
     phase_schedule,
+    target_heat,
 )
 from posterion.training.config import TrainingConfig
 from posterion.training.objective import Potential, PotentialFunction
@@ -35,8 +37,6 @@ JUMP: Final = 10.0
 """A minibatch whose force error exceeds so many times its running mean is a divergence."""
 WARM_UP: Final = 500
 """Steps before jumps are judged: the running mean needs them."""
-ENERGY_START: Final = 1e-4
-"""Weight of the energy likelihood at the first step of pretraining."""
 TRACES_PER_DRAW: Final = 8
 
 
@@ -97,11 +97,6 @@ class ChainRun:
         """Whether every draw has been collected."""
         return self.step >= self.schedule.n_steps
 
-    @property
-    def samples(self) -> Tensor:
-        """Draws, shape ``(n_chains, n_draws, n_parameters)``."""
-        return self.draws.stacked()
-
     def advance(self) -> StepReport:
         """Take one step.
 
@@ -114,10 +109,12 @@ class ChainRun:
         """
         plan = self.schedule.at(self.step)
         indices = torch.stack([order.next_batch() for order in self._order]).to(self._device)
-        energy_weight = torch.tensor(
-            self._energy_weight(plan), dtype=self._chain.position.dtype, device=self._device
+        weight = torch.tensor(
+            energy_weight(plan, warm_up=self.config.pretraining.energy_warm_up),
+            dtype=self._chain.position.dtype,
+            device=self._device,
         )
-        potential = self._potential(self._chain.position, indices, energy_weight)
+        potential = self._potential(self._chain.position, indices, weight)
         error = float(potential.force_error.mean())
         self._judge(potential, error)
         rate = float("nan")
@@ -152,17 +149,6 @@ class ChainRun:
                 "labels of the data"
             )
 
-    def _energy_weight(self, plan: StepPlan) -> float:
-        """Weight of the energy likelihood: rises from ENERGY_START to 1 while pretraining.
-
-        Energies are far more precise than forces per number; at full weight from the first
-        step their gradient drowns that of the forces.
-        """
-        if plan.phase is not Phase.PRETRAINING:
-            return 1.0
-        progress = plan.index / (plan.length * self.config.pretraining.energy_warm_up)
-        return float(min(1.0, ENERGY_START ** (1.0 - progress)))
-
     def _judge(self, potential: Potential, error: float) -> None:
         if not bool(torch.isfinite(potential.gradient).all()):
             raise ChainDiverged(f"non-finite gradient at step {self.step}")
@@ -196,14 +182,14 @@ class ChainRun:
         if not plan.sets_step_size:
             return
         sampler = self.config.sampler
-        epsilon = getattr(sampler.preconditioner, "epsilon", 0.0) * 0.5**self.retries
         new = self._preconditioner.step_size(
             self._estimate,  # type: ignore[arg-type]  # the state this preconditioner made
             friction=sampler.friction,
-            epsilon=epsilon,
+            epsilon=target_heat(sampler.preconditioner),
             n_data=self.config.data.n_train,
             prior_precision=self.config.prior.std**-2,
         )
+        new = new * 0.5**self.retries
         if bool(self._step_size.any()):
             self._chain = sghmc.rescale_momentum(
                 self._chain, old_step_size=self._step_size, new_step_size=new

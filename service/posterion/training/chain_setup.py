@@ -3,13 +3,14 @@
 Also how lists of tensors and texts are kept among the named tensors of a checkpoint.
 """
 
+import math
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor
 
-from posterion.posterior.chain import PhaseSchedule, StepPlan
+from posterion.posterior.chain import Phase, PhaseSchedule, StepPlan
 from posterion.posterior.preconditioner import Amsgrad, InverseGradientVariance
 from posterion.training.config import (
     AmsgradConfig,
@@ -20,6 +21,8 @@ from posterion.training.config import (
 Probe = Callable[[Tensor], Tensor]
 """Parameters ``(n_chains, n_parameters)`` to probe forces ``(n_chains, n_components)``."""
 
+ENERGY_START: Final = 1e-4
+"""Weight of the energy likelihood at the first step of pretraining."""
 ESTIMATION_MINIBATCHES: Final = 100
 """Gradients per window in which AMSGrad's step size is set anew."""
 
@@ -74,6 +77,30 @@ def make_preconditioner(
             learning_rate=config.learning_rate, decay=config.decay, offset=config.damping
         )
     return InverseGradientVariance()
+
+
+def energy_weight(plan: StepPlan, *, warm_up: float) -> float:
+    """Weight of the energy likelihood: rises from ENERGY_START to 1 while pretraining.
+
+    Energies are far more precise than forces, number by number; at full weight from the
+    first step their gradient drowns that of the forces.
+
+    Args:
+        plan: The step.
+        warm_up: Fraction of pretraining over which it rises.
+
+    Returns:
+        The weight; 1 in every later phase.
+    """
+    if plan.phase is not Phase.PRETRAINING:
+        return 1.0
+    progress = plan.index / (plan.length * warm_up)
+    return float(min(1.0, ENERGY_START ** (1.0 - progress)))
+
+
+def target_heat(config: InverseGradientVarianceConfig | AmsgradConfig) -> float:
+    """Excess temperature the step size aims at; AMSGrad aims at none, so NaN."""
+    return config.epsilon if isinstance(config, InverseGradientVarianceConfig) else math.nan
 
 
 def make_optimizer(position: Tensor) -> torch.optim.Adam:
