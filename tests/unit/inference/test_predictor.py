@@ -1,7 +1,6 @@
 """The answer is one physical function of the structure, and its spread is calibrated."""
 
 import threading
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -17,88 +16,22 @@ from posterion.inference import predictor as predictor_module
 from posterion.inference.loading import SampleBank
 from posterion.inference.predictor import Predictor, StructureLimits
 from posterion.structures.evaluation import EvaluationOptions, Precision
-from posterion.structures.prediction import Prediction, Uncertainty
+from posterion.structures.prediction import Prediction
 from posterion.structures.structure import Structure
 from tests.support.banks import ethanol, thermal_ethanol
+from tests.support.predictions import (
+    BATCH_TOLERANCE,
+    DOUBLE,
+    SINGLE,
+    crystal,
+    moved,
+    predicted,
+    uncertainty,
+)
 
-# What the service promises for one structure in any two batches, eV/Angstrom.
-BATCH_TOLERANCE: dict[Precision, float] = {"float32": 1e-5, "float64": 1e-9}
 # Single precision against double, eV/Angstrom.
 FLOAT32_FORCES = 1e-5
-# Central differences of step h: h^2/6 F'' + rounding 1e-12/h, both below 1e-6 at 1e-4.
-STEP = 1e-4
-FINITE_DIFFERENCE = 1e-6
 EXACT = 1e-12
-
-DOUBLE = EvaluationOptions(precision="float64")
-SINGLE = EvaluationOptions()
-
-
-def predicted(
-    predictor: Predictor, structures: Sequence[Structure], options: EvaluationOptions = DOUBLE
-) -> list[Prediction]:
-    results = predictor.predict(structures, options)
-    good = [result for result in results if isinstance(result, Prediction)]
-    assert len(good) == len(structures), results
-    return good
-
-
-def uncertainty(prediction: Prediction) -> Uncertainty:
-    assert prediction.uncertainty is not None
-    return prediction.uncertainty
-
-
-def moved(
-    structure: Structure, positions: np.ndarray[tuple[int, int], np.dtype[np.float64]]
-) -> Structure:
-    return replace(structure, positions=positions)
-
-
-def crystal() -> Structure:
-    return Structure(
-        atomic_numbers=np.array([6, 8]),
-        positions=np.array([[0.1, 0.0, 0.0], [1.5, 1.6, 1.4]]),
-        cell=np.array([[3.1, 0.0, 0.0], [0.4, 3.0, 0.0], [0.0, 0.3, 3.2]]),
-        pbc=(True, True, True),
-    )
-
-
-def test_mean_forces_are_the_gradient_of_the_mean_energy(predictor: Predictor) -> None:
-    structure = thermal_ethanol(1)[0]
-    (prediction,) = predicted(predictor, [structure])
-    shifted = []
-    for atom in range(structure.n_atoms):
-        for axis in range(3):
-            for sign in (1.0, -1.0):
-                positions = structure.positions.copy()
-                positions[atom, axis] += sign * STEP
-                shifted.append(moved(structure, positions))
-    energies = np.array([one.energy for one in predicted(predictor, shifted)])
-    slopes = (energies[0::2] - energies[1::2]) / (2.0 * STEP)
-    np.testing.assert_allclose(
-        prediction.forces, -slopes.reshape(-1, 3), atol=FINITE_DIFFERENCE, rtol=0
-    )
-
-
-def test_stress_is_the_gradient_of_the_mean_energy_with_strain(predictor: Predictor) -> None:
-    structure = crystal()
-    assert structure.cell is not None
-    options = replace(DOUBLE, stress=True)
-    (prediction,) = predicted(predictor, [structure], options)
-    assert prediction.stress is not None
-    assert structure.volume is not None
-    for axis, other in ((0, 0), (1, 2), (2, 2)):
-        energies = []
-        for sign in (1.0, -1.0):
-            strain = np.eye(3)
-            strain[axis, other] += 0.5 * sign * STEP
-            strain[other, axis] += 0.5 * sign * STEP
-            strained = replace(
-                structure, positions=structure.positions @ strain, cell=structure.cell @ strain
-            )
-            energies.append(predicted(predictor, [strained])[0].energy)
-        slope = (energies[0] - energies[1]) / (2.0 * STEP * structure.volume)
-        assert prediction.stress[axis, other] == pytest.approx(slope, abs=FINITE_DIFFERENCE)
 
 
 @pytest.mark.parametrize("precision", ["float32", "float64"])
@@ -135,20 +68,6 @@ def test_single_precision_agrees_with_the_reference(predictor: Predictor) -> Non
             atol=FLOAT32_FORCES,
             rtol=0,
         )
-
-
-def test_forces_and_per_atom_spread_turn_with_the_molecule(predictor: Predictor) -> None:
-    structure = thermal_ethanol(1)[0]
-    turn = np.linalg.qr(np.random.default_rng(3).normal(size=(3, 3)))[0]
-    here, there = predicted(
-        predictor, [structure, moved(structure, structure.positions @ turn + 30.0)]
-    )
-    tolerance = BATCH_TOLERANCE["float64"]
-    np.testing.assert_allclose(there.forces, here.forces @ turn, atol=tolerance, rtol=0)
-    np.testing.assert_allclose(
-        uncertainty(there).forces_per_atom, uncertainty(here).forces_per_atom, atol=tolerance
-    )
-    assert there.energy == pytest.approx(here.energy, abs=tolerance)
 
 
 def test_uncertainty_is_the_spread_of_the_samples_times_its_factor(predictor: Predictor) -> None:
