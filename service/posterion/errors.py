@@ -1,40 +1,20 @@
 """Which deliberate errors exist, and which stable code and HTTP status each one carries.
 
 PosterionError
-├── StructureError            one structure is at fault; its neighbours are served
-│   ├── InvalidStructure      invalid-structure      422
-│   ├── UnsupportedElement    unsupported-element    422
-│   ├── UnsupportedProperty   unsupported-property   422
-│   └── StructureTooLarge     structure-too-large    413
-├── EvaluationError           the evaluation of one structure went wrong
-│   ├── EvaluationFailed      evaluation-failed      500
-│   └── NonFiniteResult       non-finite-result      500
-├── RequestError              the whole request is refused
-│   ├── MalformedBody         malformed-body         400
-│   ├── Unauthenticated       unauthenticated        401
-│   ├── Forbidden             forbidden              403
-│   ├── NotFound              not-found              404
-│   ├── UnknownModel          unknown-model          404
-│   ├── MethodNotAllowed      method-not-allowed     405
-│   ├── NotAcceptable         not-acceptable         406
-│   ├── VersionMoved          version-moved          412
-│   ├── TooLarge              too-large              413
-│   ├── UnsupportedMediaType  unsupported-media-type 415
-│   ├── InvalidRequest        invalid-request        422
-│   └── QuotaExceeded         quota                  429, retryable
-├── ServiceError              the service cannot answer now
-│   ├── InternalError         internal               500
-│   ├── Overloaded            overloaded             503, retryable
-│   ├── NotReady              not-ready              503, retryable
-│   ├── Draining              draining               503, retryable
-│   └── DeadlineExceeded      deadline               504, retryable
-└── OperationError            a command of the trainer, the bank or the operator failed
-    ├── ConfigurationError    invalid-configuration
-    ├── DatasetError          invalid-dataset
-    ├── ChainDiverged         chain-diverged
-    ├── CheckpointMismatch    checkpoint-mismatch
-    ├── DiagnosticsRefused    diagnostics-refused
-    └── BankInvalid           invalid-bank
+├── StructureError      one structure is at fault; its neighbours are served
+│     InvalidStructure 422 · UnsupportedElement 422 · UnsupportedProperty 422 ·
+│     StructureTooLarge 413
+├── EvaluationError     the evaluation of one structure went wrong
+│     EvaluationFailed 500 · NonFiniteResult 500
+├── RequestError        the whole request is refused
+│     MalformedBody 400 · Unauthenticated 401 · Forbidden 403 · NotFound 404 ·
+│     UnknownModel 404 · MethodNotAllowed 405 · NotAcceptable 406 · VersionMoved 412 ·
+│     TooLarge 413 · UnsupportedMediaType 415 · InvalidRequest 422 · QuotaExceeded 429
+├── ServiceError        the service cannot answer now
+│     InternalError 500 · Overloaded 503 · NotReady 503 · Draining 503 · DeadlineExceeded 504
+└── OperationError      a command of the trainer, the bank or the operator failed
+      ConfigurationError · DatasetError · ChainDiverged · CheckpointMismatch ·
+      DiagnosticsRefused · BankInvalid
 """
 
 from dataclasses import dataclass
