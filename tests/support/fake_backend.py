@@ -32,7 +32,7 @@ STIFFNESS: Final = np.array([0.5, 0.75, 1.0, 1.25])
 ORIGIN: Final = np.array([0.1, -0.2, 0.3])
 """Where every spring is at rest, Angstrom."""
 ALEATORIC: Final = 0.03125
-FORCE_THRESHOLD: Final = 0.5
+FORCE_THRESHOLD: Final = 0.375
 UNKNOWN_ELEMENT: Final = 92
 
 
@@ -47,6 +47,8 @@ class SpringBackend:
         health: What both probes say.
         hold: If set, ``predict`` waits for it first.
         alias_moves: Whether the alias moves between ``identity`` and ``predict``.
+        poison: If set, every energy is this.
+        reached: Set when a ``predict`` has begun.
         calls: Arguments of each ``predict``: structures, options, deadline.
         cancelled: Set when a ``predict`` was cancelled.
         lifecycle: Names of the lifespan calls so far.
@@ -55,10 +57,11 @@ class SpringBackend:
     failure: Exception | None = None
     structure_failures: dict[int, PosterionError] = field(default_factory=dict)
     unready: PosterionError | None = None
-    health: Health = Health(ok=True, detail="fine")
+    health: Health = field(default_factory=lambda: Health(ok=True, detail="fine"))
     hold: asyncio.Event | None = None
     alias_moves: bool = False
     poison: float | None = None
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
     calls: list[tuple[tuple[Structure, ...], EvaluationOptions, float | None]] = field(
         default_factory=list
     )
@@ -135,6 +138,7 @@ class SpringBackend:
         deadline_s: float | None,
     ) -> PredictReply:
         self.calls.append((tuple(structures), options, deadline_s))
+        self.reached.set()
         if self.hold is not None:
             await self._wait(self.hold)
         if self.failure is not None:

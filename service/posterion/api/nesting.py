@@ -139,8 +139,8 @@ def check_msgpack(body: bytes, limits: NestingLimits) -> None:
             remaining.pop()
             continue
         remaining[-1] -= 1
-        if n_expected > end - position:
-            raise MalformedBody("expected a complete MessagePack object, but the body is truncated")
+        if position >= end:
+            raise _truncated()
         n_expected -= 1
         first = body[position]
         size = _TOKEN_SIZES[first]
@@ -157,12 +157,22 @@ def check_msgpack(body: bytes, limits: NestingLimits) -> None:
         remaining.append(length if size == _ARRAY else 2 * length)
         n_expected += remaining[-1]
         n_values += remaining[-1]
-        if len(remaining) > limits.depth + 1:
-            raise MalformedBody(f"expected a document nested at most {limits.depth} deep")
+        if n_expected > end - position:
+            raise _truncated()
         _check_crowd(n_nodes, n_values, limits)
+        _check_depth(len(remaining) - 1, limits)
     if position != end:
         raise MalformedBody("expected exactly one complete MessagePack object")
     _check_crowd(n_nodes, n_values, limits)
+
+
+def _truncated() -> MalformedBody:
+    return MalformedBody("expected a complete MessagePack object, but the body is truncated")
+
+
+def _check_depth(depth: int, limits: NestingLimits) -> None:
+    if depth > limits.depth:
+        raise MalformedBody(f"expected a document nested at most {limits.depth} deep")
 
 
 def _check_crowd(n_nodes: int, n_values: int, limits: NestingLimits) -> None:
