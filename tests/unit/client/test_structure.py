@@ -106,6 +106,12 @@ def test_any_difference_is_a_difference(changes: dict[str, Any]) -> None:
     assert not Structure(**WATER).same_as(Structure(**{**WATER, **changes}))
 
 
+def test_periodicity_is_part_of_the_configuration() -> None:
+    slab = Structure(**WATER, cell=np.eye(3) * 9.0, pbc=[True, True, False])
+    assert not slab.same_as(Structure(**WATER, cell=np.eye(3) * 9.0, pbc=True))
+    assert slab.same_as(Structure(**WATER, cell=np.eye(3) * 9.0, pbc=[True, True, False]))
+
+
 class TestFromAse:
     def test_molecule_loses_its_meaningless_cell(self) -> None:
         atoms = molecule("CH3CH2OH")
