@@ -19,6 +19,8 @@ from posterion.structures.structure import Structure
 from posterion.uncertainty.calibration import Calibration
 from tests.support.banks import NETWORK, ethanol, network_function, thermal_ethanol
 
+EXACT = 1e-12
+
 
 @pytest.fixture(scope="module")
 def engine(bank: SampleBank) -> VectorizedEngine:
@@ -70,6 +72,24 @@ def ethanol_with(atom: int, position: NDArray[np.float64]) -> Structure:
     positions = ethanol().positions.copy()
     positions[atom] = position
     return Structure(atomic_numbers=ethanol().atomic_numbers, positions=positions)
+
+
+def test_noise_carries_the_factor_of_its_quantity(
+    bank: SampleBank, engine: VectorizedEngine
+) -> None:
+    document = bank.calibration.model_dump()
+    document["entries"][-1]["forces"]["factor"] = 2.0
+    document["entries"][-1]["energy"]["factor"] = 3.0
+    calibration = Calibration.model_validate(document)
+    said: list[NetworkOutputs] = []
+    (prediction,) = reduced([ethanol()], bank, engine, calibration=calibration, poison=said.append)
+    assert isinstance(prediction, Prediction)
+    assert prediction.uncertainty is not None
+    noise = said[0].force_std.double().square().mean(dim=0).sqrt().numpy()
+    np.testing.assert_allclose(prediction.uncertainty.forces_aleatoric, 2.0 * noise, rtol=EXACT)
+    assert prediction.uncertainty.energy_aleatoric == pytest.approx(
+        3.0 * said[0].energy_std.item(), rel=EXACT
+    )
 
 
 def test_a_squeezed_bond_is_flagged_where_the_samples_disagree(

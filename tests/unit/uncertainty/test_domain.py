@@ -63,6 +63,7 @@ def test_a_multiple_of_a_seen_composition_is_seen() -> None:
     two = molecule([O, H, H] * 2, [*WATER.positions.tolist(), *(WATER.positions + 3).tolist()])
     assert domain.composition_distance(two) == 0.0
     assert domain.composition_determined(two)
+    assert fit_domain([WATER, two], cutoff=CUTOFF).compositions == domain.compositions
 
 
 def test_the_composition_distance_is_the_fraction_to_exchange() -> None:
