@@ -27,9 +27,9 @@ class ApiSettings(BaseModel):
     max_edges: int = Field(default=5_000_000, ge=1)
     max_depth: int = Field(default=32, ge=8)
     body_timeout_s: float = Field(default=30.0, gt=0)
-    offload_bytes: int = Field(default=64 * 1024, ge=0)
+    offload_bytes: int = Field(default=8 * 1024, ge=0)
     offload_numbers: int = Field(default=20_000, ge=0)
-    offload_workers: int = Field(default=2, ge=1)
+    offload_workers: int = Field(default=4, ge=1)
 
     @property
     def max_nodes(self) -> int:
