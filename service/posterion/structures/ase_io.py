@@ -1,20 +1,25 @@
 """ASE Atoms and the files they come in, as structures and labelled frames."""
 
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from zipfile import BadZipFile
 
 import ase.io
 import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from posterion.errors import DatasetError
+from posterion.errors import DatasetError, InvalidStructure
 from posterion.structures.structure import Structure
 from posterion.structures.units import EV_PER
 
 KCAL_PER_MOL: Final = EV_PER["kcal/mol"]
+
+NPZ_KEYS: Final = ("nuclear_charges", "coords", "energies", "forces")
+"""Arrays of an rMD17 archive that are read; others are left alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -78,8 +83,8 @@ def read_frames(path: Path) -> list[LabelledFrame]:
         Frames in the order of the file.
 
     Raises:
-        DatasetError: If the file is missing, unreadable, empty, or lacks labels.
-        InvalidStructure: If a frame is not a valid structure.
+        DatasetError: If the file is missing, unreadable or empty, or if a frame lacks
+            finite labels or is not a valid structure; the message names file and frame.
     """
     if not path.is_file():
         raise DatasetError(f"{path}: expected a data file, found none")
@@ -90,39 +95,50 @@ def read_frames(path: Path) -> list[LabelledFrame]:
 
 
 def _read_npz(path: Path) -> Iterator[LabelledFrame]:
-    try:
-        archive = np.load(path, allow_pickle=False)
-        numbers, coordinates, energies, forces = (
-            archive[key] for key in ("nuclear_charges", "coords", "energies", "forces")
-        )
-    except (KeyError, ValueError, OSError) as error:
+    numbers, coordinates, energies, forces = _npz_arrays(path)
+    n_frames, n_atoms = len(energies), len(numbers)
+    shapes = (numbers.ndim, energies.ndim, coordinates.shape, forces.shape)
+    expected = (n_frames, n_atoms, 3)
+    if shapes != (1, 1, expected, expected):
         raise DatasetError(
-            f"{path}: expected an rMD17 archive with nuclear_charges, coords, energies and "
-            f"forces, but {error}"
-        ) from error
-    for positions, energy, force in zip(coordinates, energies, forces, strict=True):
-        yield LabelledFrame(
-            structure=Structure(
-                atomic_numbers=numbers.astype(np.int64), positions=positions, cell=None
-            ),
-            energy=float(energy) * KCAL_PER_MOL,
-            forces=np.asarray(force, dtype=np.float64) * KCAL_PER_MOL,
+            f"{path}: expected coords and forces of shape {expected} for {n_atoms} "
+            f"nuclear_charges and {n_frames} energies, got {coordinates.shape} and {forces.shape}"
         )
+    for number in range(n_frames):
+        atoms = Atoms(numbers=numbers, positions=coordinates[number])
+        yield _checked_frame(
+            atoms,
+            float(energies[number]) * KCAL_PER_MOL,
+            forces[number].astype(np.float64) * KCAL_PER_MOL,
+            f"{path}, frame {number}",
+        )
+
+
+def _npz_arrays(path: Path) -> list[NDArray[np.float64]]:
+    try:
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            return [np.atleast_1d(archive[key]) for key in NPZ_KEYS]
+    except (KeyError, IndexError, ValueError, OSError, EOFError, BadZipFile, zlib.error) as error:
+        raise DatasetError(
+            f"{path}: expected an rMD17 archive with {', '.join(NPZ_KEYS)}, but {error}"
+        ) from error
 
 
 def _read_ase(path: Path) -> Iterator[LabelledFrame]:
     try:
-        images = ase.io.iread(path, index=":")
-        for number, atoms in enumerate(images):
-            yield _labelled(atoms, f"{path}, frame {number}")
+        images = list(ase.io.iread(path, index=":"))
     except (
         ValueError,
         KeyError,
         IndexError,
-        StopIteration,
+        OSError,
+        RuntimeError,
         ase.io.formats.UnknownFileTypeError,
     ) as error:
         raise DatasetError(f"{path}: ASE cannot read it: {error}") from error
+    for number, atoms in enumerate(images):
+        yield _labelled(atoms, f"{path}, frame {number}")
 
 
 def _labelled(atoms: Atoms, where: str) -> LabelledFrame:
@@ -133,7 +149,18 @@ def _labelled(atoms: Atoms, where: str) -> LabelledFrame:
             f"{where}: expected energy (eV) and forces (eV/Angstrom) under ASE's calculator "
             f"keys, but {' and '.join(missing)} is missing"
         )
-    energy, forces = float(results["energy"]), np.asarray(results["forces"], dtype=np.float64)
+    return _checked_frame(
+        atoms, float(results["energy"]), np.asarray(results["forces"], dtype=np.float64), where
+    )
+
+
+def _checked_frame(
+    atoms: Atoms, energy: float, forces: NDArray[np.float64], where: str
+) -> LabelledFrame:
     if not (np.isfinite(energy) and np.isfinite(forces).all()):
         raise DatasetError(f"{where}: expected finite labels, got NaN or infinity")
-    return LabelledFrame(structure=structure_from_atoms(atoms), energy=energy, forces=forces)
+    try:
+        structure = structure_from_atoms(atoms)
+    except InvalidStructure as error:
+        raise DatasetError(f"{where}: {error.detail}") from error
+    return LabelledFrame(structure=structure, energy=energy, forces=forces)

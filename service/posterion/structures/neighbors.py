@@ -1,17 +1,23 @@
 """Which pairs of atoms lie within a cutoff, periodic images included.
 
 The cost of a list decides small molecules: numpy over all pairs is fastest below about
-sixty atoms without periodicity, vesin's cell list everywhere else.
+sixty atoms without periodicity, vesin's cell list nearly everywhere else. Boxes so long and
+thin, or so empty, that a grid of cells does not fit them are searched with a k-d tree.
 """
 
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import KDTree
 from vesin import NeighborList
 
 SMALL: Final = 64
 """Up to this many atoms, all pairs in numpy beat a cell list."""
+
+
+GRID_CELLS: Final = 1e5
+"""Most cells that vesin puts in a grid."""
 
 
 class NeighborPairs(NamedTuple):
@@ -77,8 +83,43 @@ def neighbor_pairs(
     if cell is None or not any(pbc):
         if len(positions) <= SMALL:
             return _all_pairs(positions, cutoff)
-        return _cell_list(positions, np.zeros((3, 3)), (False, False, False), cutoff)
-    return _cell_list(positions, complete_cell(cell, pbc), pbc, cutoff)
+        box, pbc = np.eye(3), (False, False, False)
+        heights = np.ptp(positions, axis=0)
+    else:
+        box = _enclosing_box(positions, complete_cell(cell, pbc), pbc, cutoff)
+        heights = 1.0 / np.linalg.norm(np.linalg.inv(box), axis=0)
+    if not _fits_a_grid(heights, cutoff):
+        return _tree_pairs(positions, box, pbc, cutoff)
+    return _grid_pairs(positions, box, periodic=any(pbc), cutoff=cutoff)
+
+
+def _enclosing_box(
+    positions: NDArray[np.float64],
+    full: NDArray[np.float64],
+    pbc: tuple[bool, bool, bool],
+    cutoff: float,
+) -> NDArray[np.float64]:
+    """Stretch the unit normals of open directions until no image comes within the cutoff.
+
+    The box can then be searched as fully periodic: vesin's own search of partly periodic
+    boxes does not end where an atom lies far outside the box.
+    """
+    box = full.copy()
+    for axis in range(3):
+        if not pbc[axis]:
+            box[axis] *= np.ptp(positions @ full[axis]) + 2.0 * cutoff
+    return box
+
+
+def _fits_a_grid(heights: NDArray[np.float64], cutoff: float) -> bool:
+    """Whether vesin's grid keeps a cell in every direction.
+
+    vesin shrinks a grid of too many cells by one factor in all directions; where less than
+    one cell is left of the shortest, it divides by zero.
+    """
+    n_cells = np.maximum(heights / cutoff, 1.0)
+    shrunk = min(1.0, float(np.cbrt(GRID_CELLS / n_cells.prod())))
+    return shrunk == 1.0 or shrunk * float(n_cells.min()) >= 2.0
 
 
 def _all_pairs(positions: NDArray[np.float64], cutoff: float) -> NeighborPairs:
@@ -89,16 +130,61 @@ def _all_pairs(positions: NDArray[np.float64], cutoff: float) -> NeighborPairs:
     return NeighborPairs(centre, neighbor, np.zeros((len(centre), 3)))
 
 
-def _cell_list(
+def _grid_pairs(
     positions: NDArray[np.float64],
-    cell: NDArray[np.float64],
-    pbc: tuple[bool, bool, bool],
+    box: NDArray[np.float64],
+    *,
+    periodic: bool,
     cutoff: float,
 ) -> NeighborPairs:
     finder = NeighborList(cutoff=cutoff, full_list=True, sorted=True, n_threads=1)
     centre, neighbor, images = finder.compute(
-        points=positions, box=cell, periodic=np.array(pbc), quantities="ijS", copy=True
+        points=positions, box=box, periodic=periodic, quantities="ijS", copy=True
     )
     return NeighborPairs(
-        centre.astype(np.int64), neighbor.astype(np.int64), images.astype(np.float64) @ cell
+        centre.astype(np.int64), neighbor.astype(np.int64), images.astype(np.float64) @ box
     )
+
+
+def _tree_pairs(
+    positions: NDArray[np.float64],
+    box: NDArray[np.float64],
+    pbc: tuple[bool, bool, bool],
+    cutoff: float,
+) -> NeighborPairs:
+    """Search the wrapped atoms and those of their images that can reach them."""
+    inverse = np.asarray(np.linalg.inv(box), dtype=np.float64)
+    home = np.where(pbc, np.floor(positions @ inverse), 0.0)
+    inside = np.asarray(positions @ inverse - home, dtype=np.float64)
+    owner, image = _reaching_images(inside, inverse, pbc, cutoff)
+    wrapped = positions - home @ box
+    found = KDTree(wrapped[owner] + image @ box).query_ball_point(
+        wrapped, cutoff, return_sorted=True
+    )
+    centre = np.repeat(np.arange(len(positions)), [len(points) for points in found])
+    point = np.concatenate([np.asarray(points, dtype=np.int64) for points in found])
+    neighbor, images = owner[point], image[point]
+    other = (neighbor != centre) | images.any(axis=1)
+    shifts = (images + home[centre] - home[neighbor]) @ box
+    return NeighborPairs(centre[other], neighbor[other], shifts[other])
+
+
+def _reaching_images(
+    fractional: NDArray[np.float64],
+    inverse: NDArray[np.float64],
+    pbc: tuple[bool, bool, bool],
+    cutoff: float,
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Atoms of the box and of its neighbours within the cutoff of the box.
+
+    Returns:
+        Which atom each is, shape ``(n,)``, and in which image of the box, ``(n, 3)``.
+    """
+    reach = np.where(pbc, cutoff * np.linalg.norm(inverse, axis=0), 0.0)
+    ranges = [np.arange(-n, n + 1.0) for n in np.ceil(reach)]
+    images = np.stack(np.meshgrid(*ranges, indexing="ij"), axis=-1).reshape(-1, 3)
+    outside = [
+        (fractional + image < -reach) | (fractional + image > 1.0 + reach) for image in images
+    ]
+    near = [np.flatnonzero(~(beyond & np.array(pbc)).any(axis=1)) for beyond in outside]
+    return np.concatenate(near), np.repeat(images, [len(atoms) for atoms in near], axis=0)

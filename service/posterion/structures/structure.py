@@ -105,8 +105,16 @@ def _checked_numbers(values: object) -> NDArray[np.int64]:
     return array.astype(np.int64)
 
 
+def _real(values: object, pointer: str) -> NDArray[np.float64]:
+    """Copy to a contiguous float64 array."""
+    try:
+        return np.array(values, dtype=np.float64, order="C")
+    except (TypeError, ValueError) as error:
+        raise _fail(pointer, f"expected rows of three numbers, but {error}") from error
+
+
 def _checked_positions(values: object, *, n_atoms: int) -> NDArray[np.float64]:
-    array = np.array(values, dtype=np.float64, order="C")
+    array = _real(values, "/positions")
     if array.shape != (n_atoms, 3):
         raise _fail(
             "/positions",
@@ -128,13 +136,17 @@ def _checked_cell(values: object, pbc: tuple[bool, bool, bool]) -> NDArray[np.fl
         if any(pbc):
             raise _fail("/cell", f"expected a cell because pbc is {list(pbc)}, got none")
         return None
-    array = np.array(values, dtype=np.float64, order="C")
+    array = _real(values, "/cell")
     if array.shape != (3, 3):
         raise _fail("/cell", f"expected shape (3, 3), rows = lattice vectors, got {array.shape}")
     if not (np.abs(array) <= MAXIMUM_COORDINATE).all():
         raise _fail("/cell", f"expected finite numbers below {MAXIMUM_COORDINATE:g} Angstrom")
-    if not any(pbc):
-        return array
+    if any(pbc):
+        _check_heights(array, pbc)
+    return array
+
+
+def _check_heights(array: NDArray[np.float64], pbc: tuple[bool, bool, bool]) -> None:
     for axis in range(3):
         if pbc[axis] and not array[axis].any():
             raise _fail(f"/cell/{axis}", "expected a lattice vector in a periodic direction, got 0")
@@ -150,7 +162,6 @@ def _checked_cell(values: object, pbc: tuple[bool, bool, bool]) -> NDArray[np.fl
             f"between opposite faces, got a volume of {volume:.3g} Angstrom^3 and heights "
             f"{np.round(heights, 3).tolist()}",
         )
-    return array
 
 
 def _check_distances(
