@@ -60,7 +60,8 @@ def test_a_killed_service_leaves_no_process(store: str) -> None:
         own = service.pids()
         service.process.kill()
         service.wait_for_end()
-        until(lambda: not any(is_alive(pid) for pid in own), deadline_s=30.0)
+        # Ray's agents first try to tell the dead cluster, for up to two and a half minutes.
+        until(lambda: not any(is_alive(pid) for pid in own), deadline_s=300.0)
 
 
 def test_losing_the_cluster_ends_the_service_with_a_message(store: str) -> None:
