@@ -1,10 +1,9 @@
-"""Laws of predict: what is asked in any order, unit and encoding is answered the same."""
+"""Laws of predict: what is asked in any unit and encoding is answered the same."""
 
 import numpy as np
 import orjson
 import pytest
 
-from posterion.errors import EvaluationFailed
 from posterion.structures.evaluation import EvaluationOptions
 from posterion.structures.structure import Structure
 from posterion.structures.units import ANGSTROM_PER, EV_PER, UnitSystem
@@ -13,7 +12,6 @@ from tests.support.fake_backend import (
     FORCE_THRESHOLD,
     OLDER,
     STABLE,
-    UNKNOWN_ELEMENT,
     SpringBackend,
     spring_prediction,
 )
@@ -128,95 +126,6 @@ def test_raw_positions_of_any_number_type_are_read(
     assert structure.atomic_numbers.tolist() == [1, 6]
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_results_keep_the_order_of_the_request(caller: AsgiCaller, seed: int) -> None:
-    order = np.random.default_rng(seed).permutation(5).tolist()
-    entries = [WATER, SALT, COINCIDENT, {**WATER, "numbers": [UNKNOWN_ELEMENT, 1, 1]}, WATER]
-    structures = [{"id": f"s{index}", **entries[index]} for index in order]
-    results = caller.predict(document(*structures)).json()["results"]
-    assert [result["id"] for result in results] == [f"s{index}" for index in order]
-    statuses = {result["id"]: result["status"] for result in results}
-    assert statuses == {"s0": "ok", "s1": "flagged", "s2": "error", "s3": "error", "s4": "ok"}
-
-
-BAD_STRUCTURES = {
-    "coincident": (COINCIDENT, "invalid-structure", "/positions/1"),
-    "empty": ({"numbers": [], "positions": []}, "invalid-structure", "/numbers"),
-    "ragged": ({"numbers": [1, 1], "positions": [[0, 0, 0], [1]]}, "invalid-structure", ""),
-    "flat": ({"numbers": [1], "positions": [0, 0, 0]}, "invalid-structure", "/positions"),
-    "deep": ({"numbers": [1], "positions": [[[0, 0, 0]]]}, "invalid-structure", "/positions"),
-    "count": ({"numbers": [1, 1], "positions": [[0, 0, 0]]}, "invalid-structure", "/positions"),
-    "nested numbers": ({"numbers": [[1]], "positions": [[0, 0, 0]]}, "invalid-structure", ""),
-    "no element 0": ({"numbers": [0], "positions": [[0, 0, 0]]}, "invalid-structure", "/numbers/0"),
-    "huge number": ({"numbers": [2**64 - 1], "positions": [[0, 0, 0]]}, "invalid-structure", ""),
-    "far away": ({"numbers": [1], "positions": [[1e300, 0, 0]]}, "invalid-structure", ""),
-    "no symbol": ({"symbols": ["Qq"], "positions": [[0, 0, 0]]}, "invalid-structure", "/symbols/0"),
-    "no symbols": ({"symbols": [], "positions": []}, "invalid-structure", "/symbols"),
-    "dummy atom": ({"symbols": ["X"], "positions": [[0, 0, 0]]}, "invalid-structure", ""),
-    "nested symbols": ({"symbols": [["H"]], "positions": [[0, 0, 0]]}, "invalid-structure", ""),
-    "no cell": ({**WATER, "pbc": [True, False, False]}, "invalid-structure", "/cell"),
-    "flat cell": ({**SALT, "cell": [[1, 0, 0], [2, 0, 0], [0, 0, 1]]}, "invalid-structure", ""),
-    "short cell": ({**SALT, "cell": [[1, 0, 0]]}, "invalid-structure", "/cell"),
-    "too large": ({"numbers": [1] * 1001, "positions": []}, "structure-too-large", ""),
-    "element": (
-        {"numbers": [UNKNOWN_ELEMENT], "positions": [[0, 0, 0]]},
-        "unsupported-element",
-        "",
-    ),
-}
-
-
-@pytest.mark.parametrize("name", BAD_STRUCTURES)
-def test_one_bad_structure_never_fails_its_neighbours(caller: AsgiCaller, name: str) -> None:
-    bad, code, pointer = BAD_STRUCTURES[name]
-    alone = caller.predict(document(WATER)).json()["results"][0]
-    reply = caller.predict(document(WATER, bad, SALT))
-    assert reply.status_code == 200
-    first, second, third = reply.json()["results"]
-    assert {**first, "id": "0"} == alone
-    assert third["status"] == "flagged"
-    assert second["status"] == "error"
-    assert second["error"]["code"] == code
-    assert all(second[field] is None for field in ("energy", "forces", "stress", "uncertainty"))
-    pointers = [fault["pointer"] for fault in second["error"]["errors"]]
-    assert all(found.startswith("/structures/1") for found in pointers)
-    if pointer:
-        assert pointers[0] == f"/structures/1{pointer}"
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("as_list", [True, False])
-def test_a_non_finite_coordinate_in_msgpack_is_that_structures_error(
-    caller: AsgiCaller, value: float, as_list: bool
-) -> None:
-    positions = np.array([[0.0, value, 0.0]])
-    bad = {"numbers": [1], "positions": positions.tolist() if as_list else positions}
-    reply = caller.predict_msgpack(document(bad, WATER), accept="application/json")
-    first, second = reply.json()["results"]
-    assert first["error"]["code"] == "invalid-structure"
-    assert first["error"]["errors"][0]["pointer"] == "/structures/0/positions/0"
-    assert second["status"] == "ok"
-
-
-def test_an_error_of_the_backend_takes_its_structures_place(
-    caller: AsgiCaller, backend: SpringBackend
-) -> None:
-    backend.structure_failures[2] = failure = EvaluationFailed("the model raised")
-    results = caller.predict(document(WATER, SALT, WATER)).json()["results"]
-    assert [result["status"] for result in results] == ["ok", "error", "ok"]
-    assert results[1]["error"]["detail"] == failure.detail
-    assert results[1]["error"]["status"] == 500
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e200])
-def test_a_non_finite_result_is_an_error_and_never_null(
-    caller: AsgiCaller, backend: SpringBackend, value: float
-) -> None:
-    backend.poison = value
-    result = caller.predict(document(WATER)).json()["results"][0]
-    assert result["error"]["code"] == "non-finite-result"
-
-
 @pytest.mark.parametrize("length", list(ANGSTROM_PER))
 @pytest.mark.parametrize("energy", list(EV_PER))
 def test_units_convert_both_ways(caller: AsgiCaller, length: str, energy: str) -> None:
@@ -320,15 +229,6 @@ def test_stress_of_a_molecule_is_null(caller: AsgiCaller) -> None:
     results = caller.predict(document(WATER, SALT, outputs=["stress"])).json()["results"]
     assert results[0]["stress"] is None
     assert results[1]["stress"] is not None
-
-
-def test_a_request_of_bad_structures_only_never_reaches_the_backend(
-    caller: AsgiCaller, backend: SpringBackend
-) -> None:
-    body = caller.predict(document(COINCIDENT, COINCIDENT)).json()
-    assert [result["status"] for result in body["results"]] == ["error", "error"]
-    assert body["model"]["digest"] == STABLE
-    assert backend.calls == []
 
 
 @pytest.mark.parametrize(
