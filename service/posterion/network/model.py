@@ -1,6 +1,7 @@
 """The stochastic NequIP as one module: geometry in, atomic energies and force noise out."""
 
-from typing import NamedTuple
+import threading
+from typing import Final, NamedTuple
 
 import torch
 from e3nn.o3 import Irrep, Irreps, Linear, SphericalHarmonics
@@ -10,6 +11,9 @@ from posterion.network.config import NetworkConfig
 from posterion.network.interaction import EdgeFeatures, Interaction
 from posterion.network.radial import BesselBasis
 from posterion.network.readout import EnergyReadout, NoiseReadout
+
+_BUILDING: Final = threading.Lock()
+"""e3nn reads torch's global default dtype and generator: one network is built at a time."""
 
 
 class AtomicOutputs(NamedTuple):
@@ -104,11 +108,13 @@ def build_network(config: NetworkConfig, generator: torch.Generator) -> Stochast
     Returns:
         The network, float64, on the CPU.
     """
-    previous = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
-            return StochasticNequIP(config)
-    finally:
-        torch.set_default_dtype(previous)
+    seed = int(torch.randint(2**62, (1,), generator=generator))
+    with _BUILDING:
+        previous = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float64)
+        try:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                return StochasticNequIP(config)
+        finally:
+            torch.set_default_dtype(previous)

@@ -13,6 +13,9 @@ from posterion.structures.neighbors import complete_cell, neighbor_pairs
 MINIMUM_DISTANCE: Final = 0.3
 """Atoms closer than this (Angstrom) are taken for coincident, i.e. for a mistake."""
 
+CONTACT_SEARCH: Final = 1.0
+"""Radius (Angstrom) of the search for coincident atoms: a grid of finer cells costs more."""
+
 MINIMUM_CELL_HEIGHT: Final = 0.5
 """Smallest distance (Angstrom) between opposite faces of a periodic cell."""
 
@@ -126,7 +129,7 @@ def _checked_positions(values: object, *, n_atoms: int) -> NDArray[np.float64]:
         raise _fail(
             f"/positions/{first}",
             f"expected finite coordinates below {MAXIMUM_COORDINATE:g} Angstrom, "
-            f"got {array[first].tolist()} ({bad.size} atoms affected)",
+            f"got others for {bad.size} of {n_atoms} atoms",
         )
     return array
 
@@ -169,10 +172,10 @@ def _check_distances(
     cell: NDArray[np.float64] | None,
     pbc: tuple[bool, bool, bool],
 ) -> None:
-    pairs = neighbor_pairs(positions, cell, pbc, cutoff=MINIMUM_DISTANCE)
-    if pairs.n_pairs == 0:
-        return
+    pairs = neighbor_pairs(positions, cell, pbc, cutoff=CONTACT_SEARCH)
     distance = np.linalg.norm(pairs.vectors(positions), axis=1)
+    if distance.min(initial=np.inf) >= MINIMUM_DISTANCE:
+        return
     closest = int(distance.argmin())
     i, j = int(pairs.centre[closest]), int(pairs.neighbor[closest])
     raise _fail(
