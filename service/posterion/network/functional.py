@@ -113,7 +113,7 @@ class NetworkFunction:
         self.device = torch.device(device)
         network = build_network(config, torch.Generator().manual_seed(0))
         self.layout = ParameterLayout(network)
-        self._network = network.to(device=self.device, dtype=dtype).requires_grad_(False)
+        self._network = network.to(device=self.device, dtype=dtype).requires_grad_(requires_grad=False)
         species = torch.full((119,), -1, dtype=torch.int64)
         species[list(config.elements)] = torch.arange(len(config.elements))
         shifts = torch.zeros(119, dtype=torch.float64)

@@ -76,7 +76,7 @@ def make_preconditioner(
         return Amsgrad(
             learning_rate=config.learning_rate, decay=config.decay, offset=config.damping
         )
-    return InverseGradientVariance()
+    return InverseGradientVariance(prior_cap=config.prior_cap)
 
 
 def energy_weight(plan: StepPlan, *, warm_up: float) -> float:

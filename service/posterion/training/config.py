@@ -10,6 +10,7 @@ from posterion.errors import ConfigurationError
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
 BankName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 
 
@@ -37,7 +38,7 @@ class DataConfig(Section):
     n_calibration: Annotated[int, Field(ge=20)]
     n_report: Annotated[int, Field(ge=10)]
     report_files: tuple[Path, ...] = ()
-    seed: int = 0
+    seed: Seed = 0
 
 
 class NetworkSizes(Section):
@@ -47,14 +48,14 @@ class NetworkSizes(Section):
     """
 
     cutoff: Positive = 4.5
-    n_layers: Count = 3
-    n_features: Count = 16
+    n_layers: Annotated[int, Field(ge=1, le=8)] = 3
+    n_features: Annotated[int, Field(ge=1, le=512)] = 16
     l_max: Annotated[int, Field(ge=0, le=4)] = 2
     parity: Literal["natural", "full"] = "natural"
-    n_radial: Count = 8
-    envelope_degree: Annotated[int, Field(ge=2)] = 6
-    radial_hidden: Count = 64
-    readout_hidden: Count = 16
+    n_radial: Annotated[int, Field(ge=1, le=64)] = 8
+    envelope_degree: Annotated[int, Field(ge=2, le=20)] = 6
+    radial_hidden: Annotated[int, Field(ge=1, le=1024)] = 64
+    readout_hidden: Annotated[int, Field(ge=1, le=1024)] = 16
     noise_scale: Positive = 0.1
 
 
@@ -97,11 +98,14 @@ class InverseGradientVarianceConfig(Section):
     Attributes:
         epsilon: Excess relative temperature that minibatch noise may cause.
         minibatches: Gradients per estimate of the variance, taken without moving.
+        prior_cap: Largest eta times the prior's precision, in units of the friction: bounds
+            the steps of parameters about which the data seem to say nothing.
     """
 
     kind: Literal["inverse-gradient-variance"] = "inverse-gradient-variance"
     epsilon: Annotated[float, Field(gt=0, lt=1)] = 0.1
     minibatches: Annotated[int, Field(ge=10)] = 150
+    prior_cap: Positive = 2e-4
 
 
 class AmsgradConfig(Section):
@@ -145,6 +149,15 @@ class SamplerConfig(Section):
     burn_in_rounds: Count = 2
     thinning_steps: Count = 1_200
     n_samples: Annotated[int, Field(ge=1)] = 4
+
+    @model_validator(mode="after")
+    def _burn_in_has_a_step_for_every_part(self) -> Self:
+        if self.burn_in_steps <= self.burn_in_rounds:
+            raise ValueError(
+                f"burn_in_steps must exceed burn_in_rounds, got {self.burn_in_steps} "
+                f"and {self.burn_in_rounds}"
+            )
+        return self
 
 
 class ExecutionConfig(Section):
@@ -207,7 +220,7 @@ class TrainingConfig(Section):
     data_source: str
     batch_size: Count = 5
     n_chains: Annotated[int, Field(ge=1, le=64)] = 2
-    seed: int = 0
+    seed: Seed = 0
     data: DataConfig
     network: NetworkSizes = NetworkSizes()
     prior: PriorConfig = PriorConfig()
