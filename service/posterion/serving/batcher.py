@@ -9,18 +9,14 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from posterion.errors import (
-    DeadlineExceeded,
-    Draining,
-    InternalError,
-    Overloaded,
-    PosterionError,
-)
+from posterion.errors import DeadlineExceeded, Draining, InternalError, PosterionError
+from posterion.serving.admission import Admission
 from posterion.serving.bounds import AdaptiveBounds
 from posterion.serving.formation import Batch, Cost, Line, Waiting
 from posterion.serving.isolation import Outcome, evaluate_isolated
@@ -42,11 +38,8 @@ class _Done(Generic[ResultT]):
 
 @dataclass(slots=True)
 class _State:
-    n_admitted: int = 0
     busy: bool = False
-    draining: bool = False
     last_progress: float = 0.0
-    structures_per_s: float = 0.0
 
 
 def _ignore(_record: BatchRecord) -> None:
@@ -81,11 +74,10 @@ class Batcher(Generic[GroupT, ItemT, ResultT]):
         self._observe = observe
         self._clock = clock
         self._bounds = AdaptiveBounds(limits.bounds)
+        self._admission = Admission(limits.max_structures)
         self._line: Line[GroupT, ItemT, _Done[ResultT]] = Line()
         self._state = _State(last_progress=clock())
         self._wake = asyncio.Event()
-        self._idle = asyncio.Event()
-        self._idle.set()
         self._device = ThreadPoolExecutor(max_workers=1, thread_name_prefix="device")
         self._loop_task: asyncio.Task[None] | None = None
 
@@ -102,7 +94,7 @@ class Batcher(Generic[GroupT, ItemT, ResultT]):
     @property
     def n_admitted(self) -> int:
         """Structures admitted and not yet answered."""
-        return self._state.n_admitted
+        return self._admission.n_present
 
     def start(self) -> None:
         """Begin to serve the line."""
@@ -116,35 +108,17 @@ class Batcher(Generic[GroupT, ItemT, ResultT]):
             return True
         return self._clock() - self._state.last_progress < self._limits.stall_timeout_s
 
-    @contextlib.contextmanager
-    def admission(self, n_structures: int) -> Iterator[None]:
-        """Count the structures of a request as present while the block runs.
+    def admission(self, n_structures: int) -> AbstractContextManager[None]:
+        """Count the structures of a request as present inside a ``with`` block.
 
         Args:
             n_structures: Structures in the request.
 
         Raises:
             Draining: If the service is shutting down.
-            Overloaded: If the structures present leave no room; an empty service takes any
-                request.
+            Overloaded: If the structures present leave no room.
         """
-        state = self._state
-        if state.draining:
-            raise Draining("the service is shutting down", retry_after_s=5.0)
-        if state.n_admitted and state.n_admitted + n_structures > self._limits.max_structures:
-            raise Overloaded(
-                f"{state.n_admitted} structures are being served and the request brings "
-                f"{n_structures}; the limit is {self._limits.max_structures}",
-                retry_after_s=self._clearing_time_s(),
-            )
-        state.n_admitted += n_structures
-        self._idle.clear()
-        try:
-            yield
-        finally:
-            state.n_admitted -= n_structures
-            if state.n_admitted == 0:
-                self._idle.set()
+        return self._admission.admit(n_structures)
 
     async def submit(
         self, group: GroupT, works: Sequence[Work[ItemT]], *, deadline: float | None = None
@@ -193,7 +167,7 @@ class Batcher(Generic[GroupT, ItemT, ResultT]):
 
     def refuse_new(self) -> None:
         """Refuse further requests with Draining; those admitted go on."""
-        self._state.draining = True
+        self._admission.close()
 
     async def stop(self, drain_timeout_s: float) -> None:
         """Refuse new requests, let the admitted ones finish, then stop.
@@ -204,18 +178,12 @@ class Batcher(Generic[GroupT, ItemT, ResultT]):
         self.refuse_new()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(drain_timeout_s):
-                await self._idle.wait()
+                await self._admission.until_empty()
         if self._loop_task is not None:
             self._loop_task.cancel()
             await asyncio.gather(self._loop_task, return_exceptions=True)
         self._answer_with(self._line.clear(), Draining("the service was shut down"))
         self._device.shutdown(wait=False, cancel_futures=True)
-
-    def _clearing_time_s(self) -> float:
-        """Estimate when what is admitted now will be answered, between 1 and 30 s."""
-        if self._state.structures_per_s == 0.0:
-            return 1.0
-        return min(30.0, max(1.0, self._state.n_admitted / self._state.structures_per_s))
 
     async def _supervise(self) -> None:
         """Serve the line for ever; a defect fails one batch, never the loop."""
@@ -270,9 +238,7 @@ class Batcher(Generic[GroupT, ItemT, ResultT]):
             self._bounds.shrink(batch.cost)
         else:
             self._bounds.succeed()
-        rate = len(batch.members) / max(elapsed, 1e-6)
-        previous = self._state.structures_per_s
-        self._state.structures_per_s = rate if previous == 0.0 else 0.8 * previous + 0.2 * rate
+        self._admission.learn(len(batch.members), elapsed)
 
     def _record(
         self,

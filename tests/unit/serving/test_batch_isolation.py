@@ -1,0 +1,137 @@
+"""One structure that fails, or does not fit, costs its neighbours nothing."""
+
+import asyncio
+from collections.abc import Sequence
+
+from posterion.errors import (
+    EvaluationFailed,
+    NonFiniteResult,
+    PosterionError,
+    StructureTooLarge,
+)
+from posterion.serving.batcher import Batcher
+from posterion.serving.bounds import SUCCESSES_BEFORE_GROWTH, AdaptiveBounds
+from posterion.serving.formation import Cost
+from posterion.serving.work import BatcherLimits, BatchRecord, Work
+from tests.support.batcher_bench import PATIENCE_S, Bench, on_bench
+
+
+def test_one_bad_structure_of_64_leaves_63_results() -> None:
+    async def body(bench: Bench) -> None:
+        bench.send(1000)
+        await bench.until_started()
+        tasks = [bench.send(each) for each in range(64)]
+        await bench.until_waiting(64)
+        bench.device.let_through(1_000)
+        answers = [(await each)[0] for each in tasks]
+        failed = answers.pop(41)
+        assert isinstance(failed, EvaluationFailed)
+        assert answers == [2 * each for each in range(64) if each != 41]
+        # One whole batch and two halves on each of log2(64) levels; nothing is repeated.
+        assert len(bench.device.batches) == 1 + 1 + 2 * 6
+        assert bench.records[-1].error_codes == ("evaluation-failed",)
+        assert bench.records[-1].n_splits == 6
+
+    on_bench(body, poison=frozenset({41}))
+
+
+def test_every_bad_structure_is_found() -> None:
+    bad = frozenset({0, 7, 8, 31})
+
+    async def body(bench: Bench) -> None:
+        bench.device.let_through(1_000)
+        answers = await bench.send(*range(32))
+        for item, answer in enumerate(answers):
+            assert isinstance(answer, EvaluationFailed) == (item in bad)
+
+    on_bench(body, poison=bad)
+
+
+def test_an_error_value_of_one_structure_is_passed_on() -> None:
+    async def run() -> None:
+        def device(_group: str, items: Sequence[int]) -> Sequence[int | PosterionError]:
+            return [NonFiniteResult("nan") if each == 1 else each for each in items]
+
+        batcher: Batcher[str, int, int] = Batcher(
+            device, BatcherLimits(bounds=Cost(edges=9, atoms=9))
+        )
+        batcher.start()
+        works = [Work(item=each, cost=Cost(edges=1, atoms=1)) for each in range(3)]
+        answers = await batcher.submit("a", works)
+        assert answers.results[0] == 0
+        assert isinstance(answers.results[1], NonFiniteResult)
+        assert answers.results[2] == 2
+        await batcher.stop(drain_timeout_s=PATIENCE_S)
+
+    asyncio.run(run())
+
+
+def test_a_device_that_answers_too_few_fails_no_neighbour() -> None:
+    async def run() -> None:
+        def device(_group: str, items: Sequence[int]) -> Sequence[int | PosterionError]:
+            return list(items)[:1]
+
+        batcher: Batcher[str, int, int] = Batcher(
+            device, BatcherLimits(bounds=Cost(edges=9, atoms=9))
+        )
+        batcher.start()
+        works = [Work(item=each, cost=Cost(edges=1, atoms=1)) for each in range(3)]
+        assert (await batcher.submit("a", works)).results == (0, 1, 2)
+        await batcher.stop(drain_timeout_s=PATIENCE_S)
+
+    asyncio.run(run())
+
+
+def test_out_of_memory_halves_the_bound_and_loses_nothing() -> None:
+    async def body(bench: Bench) -> None:
+        bench.device.let_through(1_000)
+        assert await bench.send(*range(16)) == tuple(2 * each for each in range(16))
+        assert bench.batcher.bounds.edges == 8
+        n_before = len(bench.device.batches)
+        await bench.send(*range(16))
+        assert [len(items) for _, items in bench.device.batches[n_before:]] == [8, 8]
+
+    on_bench(body, edges=16, memory=8)
+
+
+def test_a_structure_that_never_fits_is_too_large() -> None:
+    async def body(bench: Bench) -> None:
+        bench.device.let_through(1_000)
+        answers = await bench.send(1, 2)
+        assert all(isinstance(each, StructureTooLarge) for each in answers)
+
+    on_bench(body, memory=0)
+
+
+def test_the_bound_grows_back_but_never_above_the_configured_one() -> None:
+    bounds = AdaptiveBounds(Cost(edges=16, atoms=4))
+    bounds.shrink(Cost(edges=16, atoms=4))
+    assert bounds.current == Cost(edges=8, atoms=2)
+    for _ in range(SUCCESSES_BEFORE_GROWTH):
+        assert bounds.current == Cost(edges=8, atoms=2)
+        bounds.succeed()
+    assert bounds.current == Cost(edges=10, atoms=3)
+    for _ in range(20 * SUCCESSES_BEFORE_GROWTH):
+        bounds.succeed()
+    assert bounds.current == Cost(edges=16, atoms=4)
+
+
+def test_a_defect_of_the_observer_does_not_end_the_service() -> None:
+    async def run() -> None:
+        def device(_group: str, items: Sequence[int]) -> Sequence[int | PosterionError]:
+            return list(items)
+
+        def observe(_record: BatchRecord) -> None:
+            raise ZeroDivisionError
+
+        batcher: Batcher[str, int, int] = Batcher(
+            device, BatcherLimits(bounds=Cost(edges=9, atoms=9)), observe=observe
+        )
+        batcher.start()
+        for item in range(3):
+            work = Work(item=item, cost=Cost(edges=1, atoms=1))
+            assert (await batcher.submit("a", [work])).results == (item,)
+        assert batcher.healthy()
+        await batcher.stop(drain_timeout_s=PATIENCE_S)
+
+    asyncio.run(run())
