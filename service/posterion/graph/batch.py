@@ -39,7 +39,7 @@ class Graph:
     @property
     def n_edges(self) -> int:
         """Number of directed edges."""
-        return self.edge_index.shape[1]
+        return int(self.edge_index.shape[1])
 
     @property
     def min_distance(self) -> float:
