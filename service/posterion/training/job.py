@@ -127,14 +127,18 @@ def collect_chains(plan: RunPlan) -> Chains:
         traces.append(_series(state, "traces"))
         step_sizes.append(state["frozen.eta"])
         logs[f"chain {', '.join(map(str, group))}"] = read_log(task.folder / "log.csv")
-    by_chain = torch.cat(draws)
+    # A chain run for longer earlier on may have more than this run asks for.
+    by_chain = torch.cat([kept[:, : plan.config.sampler.n_samples] for kept in draws])
+    n_traces = min(kept.shape[1] for kept in traces)
     n_chains, n_draws, _ = by_chain.shape
     history = history_figure(logs)
     write_atomically(plan.folder / HISTORY_FILE, history)
     return Chains(
         parameters=by_chain.transpose(0, 1).reshape(n_chains * n_draws, -1),
         origin=tuple((chain, draw) for draw in range(n_draws) for chain in range(n_chains)),
-        diagnostics=diagnose(torch.cat(traces), torch.cat(step_sizes), logs),
+        diagnostics=diagnose(
+            torch.cat([kept[:, :n_traces] for kept in traces]), torch.cat(step_sizes), logs
+        ),
         history=history,
     )
 

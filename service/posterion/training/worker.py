@@ -3,9 +3,7 @@
 Chains in separate processes on a CPU, all chains as one vectorised group on a GPU.
 """
 
-import csv
 import fcntl
-import math
 import multiprocessing
 import shutil
 import time
@@ -22,8 +20,9 @@ from posterion.errors import ChainDiverged, CheckpointMismatch, ConfigurationErr
 from posterion.network.config import EnergyReference, NetworkConfig
 from posterion.network.functional import NetworkFunction
 from posterion.structures.ase_io import LabelledFrame
+from posterion.training.chain_log import ChainLog, open_event_files
 from posterion.training.chain_run import ChainRun
-from posterion.training.chain_setup import Probe, StepReport
+from posterion.training.chain_setup import Probe
 from posterion.training.checkpoint import load_checkpoint, save_checkpoint
 from posterion.training.config import TrainingConfig
 from posterion.training.objective import (
@@ -42,11 +41,6 @@ LOCK_ATTEMPTS: Final = 60
 
 N_PROBE: Final = 8
 """Training structures whose forces are compared between and within chains."""
-
-LOG_COLUMNS: Final = (
-    "step", "phase", "potential", "force_mae", "temperature", "t_kin", "t_conf",
-    "learning_rate", "seconds",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,13 +139,13 @@ def _advance_to_the_end(task: WorkerTask, report: Callable[[Progress], None]) ->
         run.load_state_dict(load_checkpoint(checkpoint, fingerprint=task.fingerprint))
     else:
         save_checkpoint(checkpoint, run.state_dict(), fingerprint=task.fingerprint)
-    log = _Log(task.folder / "log.csv", resume_at=run.step)
+    log = _log(task, run)
     while not run.finished:
         try:
             step = run.advance()
         except ChainDiverged as divergence:
             _go_back(run, checkpoint, start, task.fingerprint, str(divergence))
-            log = _Log(task.folder / "log.csv", resume_at=run.step)
+            log = _log(task, run)
             continue
         log.add(step)
         last = run.step == run.schedule.n_steps
@@ -161,10 +155,19 @@ def _advance_to_the_end(task: WorkerTask, report: Callable[[Progress], None]) ->
             report(Progress(task.chains, run.step, run.schedule.n_steps, row))
         ends_pretraining = run.step == task.config.pretraining.steps
         due = run.step % task.config.execution.checkpoint_every == 0
+        if ends_pretraining:
+            save_checkpoint(start, run.state_dict(), fingerprint=task.fingerprint)
         if last or due or ends_pretraining:
             save_checkpoint(checkpoint, run.state_dict(), fingerprint=task.fingerprint)
-        if ends_pretraining:
-            shutil.copyfile(checkpoint, start)
+
+
+def _log(task: WorkerTask, run: ChainRun) -> ChainLog:
+    wanted = task.config.execution.tensorboard
+    return ChainLog(
+        task.folder / "log.csv",
+        resume_at=run.step,
+        events=open_event_files(task.folder, resume_at=run.step) if wanted else None,
+    )
 
 
 def _go_back(run: ChainRun, checkpoint: Path, start: Path, fingerprint: str, reason: str) -> None:
@@ -174,7 +177,8 @@ def _go_back(run: ChainRun, checkpoint: Path, start: Path, fingerprint: str, rea
     cannot change any more, so it has to be estimated anew.
     """
     retries = run.retries
-    source = start if start.exists() else checkpoint
+    pretrained = run.step >= run.config.pretraining.steps and start.exists()
+    source = start if pretrained else checkpoint
     run.load_state_dict(load_checkpoint(source, fingerprint=fingerprint))
     run.retries = max(retries, run.retries)
     try:
@@ -252,46 +256,3 @@ def _compiled(
     return compile_potential(
         potential, row.expand(n_chains, -1).clone(), indices.expand(n_chains, -1).clone()
     )
-
-
-class _Log:
-    """A CSV of averages over ``log_every`` steps; rows after the resumed step are dropped."""
-
-    def __init__(self, path: Path, *, resume_at: int) -> None:
-        self._path = path
-        self._pending: list[StepReport] = []
-        self._began = time.monotonic()
-        rows: list[list[str]] = []
-        if path.exists():
-            with path.open(newline="", encoding="utf-8") as file:
-                rows = [row for row in csv.reader(file) if row[:1] != ["step"]]
-        kept = [row for row in rows if row and int(row[0]) <= resume_at]
-        with path.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([list(LOG_COLUMNS), *kept])
-
-    def add(self, step: StepReport) -> None:
-        """Remember a step for the next row."""
-        self._pending.append(step)
-
-    def write(self, step: int) -> str:
-        """Append a row of averages; return it as a short message for people."""
-        steps, self._pending = self._pending, []
-        last = steps[-1]
-
-        def mean(values: list[float]) -> float:
-            finite = [value for value in values if not math.isnan(value)]
-            return sum(finite) / len(finite) if finite else math.nan
-
-        potential = mean([s.potential for s in steps])
-        error = mean([s.force_error for s in steps])
-        kinetic = mean([s.kinetic for s in steps])
-        configurational = mean([s.configurational for s in steps])
-        row = [
-            step, last.plan.phase.value, f"{potential:.6g}", f"{error:.6g}",
-            f"{last.plan.temperature:.4g}", f"{kinetic:.4g}", f"{configurational:.4g}",
-            f"{last.learning_rate:.4g}", f"{time.monotonic() - self._began:.1f}",
-        ]  # fmt: skip
-        with self._path.open("a", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerow(row)
-        warm = "" if math.isnan(kinetic) else f", T_kin {kinetic:.2f}"
-        return f"{last.plan.phase.value}: force MAE {1000 * error:.1f} meV/A{warm}"

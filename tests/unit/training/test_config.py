@@ -1,0 +1,163 @@
+"""A configuration is right, or refused before anything starts, every wrong field by name."""
+
+from pathlib import Path
+from typing import Any
+
+import annotated_types
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from posterion.errors import ConfigurationError
+from posterion.network.config import NetworkConfig
+from posterion.training.config import NetworkSizes, TrainingConfig, load_config
+from tests.support.training_runs import training_config
+
+BUNDLED = Path(__file__).parents[3] / "service" / "posterion" / "bundled" / "ethanol.yaml"
+
+
+def document() -> dict[str, Any]:
+    dumped: dict[str, Any] = training_config().model_dump(mode="json")
+    return dumped
+
+
+def written(tmp_path: Path, content: object) -> Path:
+    path = tmp_path / "config.yaml"
+    path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+    return path
+
+
+def leaves(section: dict[str, Any], prefix: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    found = []
+    for key, value in section.items():
+        path = (*prefix, key)
+        found += leaves(value, path) if isinstance(value, dict) else [path]
+    return found
+
+
+def replaced(path: tuple[str, ...], value: object) -> dict[str, Any]:
+    whole = document()
+    section = whole
+    for key in path[:-1]:
+        section = section[key]
+    section[path[-1]] = value
+    return whole
+
+
+@pytest.mark.parametrize("path", leaves(document()), ids=".".join)
+def test_wrong_value_of_any_field_is_named(path: tuple[str, ...], tmp_path: Path) -> None:
+    nonsense = {"neither": "number nor text"}
+    with pytest.raises(ConfigurationError) as caught:
+        load_config(written(tmp_path, replaced(path, nonsense)))
+    lines = caught.value.detail.splitlines()[1:]
+    assert any(all(name in line for name in path) for line in lines)
+    assert caught.value.code == "invalid-configuration"
+
+
+@pytest.mark.parametrize(
+    "section", ["", "data", "network", "pretraining", "sampler", "execution", "gates"]
+)
+def test_unknown_key_is_named(section: str, tmp_path: Path) -> None:
+    path = (*([section] if section else []), "stepz")
+    with pytest.raises(ConfigurationError, match=r"\.?".join(path)):
+        load_config(written(tmp_path, replaced(path, 1)))
+
+
+def test_every_wrong_field_is_named_at_once(tmp_path: Path) -> None:
+    wrong = document()
+    wrong["batch_size"] = 0
+    wrong["sampler"]["friction"] = 1.5
+    wrong["name"] = "Not A Name"
+    with pytest.raises(ConfigurationError) as caught:
+        load_config(written(tmp_path, wrong))
+    for name in ("batch_size", "sampler.friction", "name"):
+        assert f"\n  {name}: " in caught.value.detail
+
+
+BEYOND = {
+    ("network", "n_layers"): 9,
+    ("network", "n_features"): 513,
+    ("network", "l_max"): 5,
+    ("network", "n_radial"): 65,
+    ("network", "envelope_degree"): 21,
+    ("sampler", "temperature"): 0.0,
+    ("sampler", "preconditioner", "epsilon"): 1.0,
+    ("sampler", "preconditioner", "kind"): "adam",
+    ("sampler", "burn_in_steps"): 2,
+    ("pretraining", "learning_rate"): float("inf"),
+    ("data", "n_calibration"): 5,
+    ("data", "files"): [],
+    ("data", "seed"): -1,
+    ("seed",): -1,
+    ("n_chains",): 65,
+    ("batch_size",): 1000,
+}
+
+
+@pytest.mark.parametrize("path", BEYOND, ids=".".join)
+def test_value_out_of_range_is_named(path: tuple[str, ...], tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=path[-1]):
+        load_config(written(tmp_path, replaced(path, BEYOND[path])))
+
+
+@pytest.mark.parametrize("name", sorted(set(NetworkSizes.model_fields)))
+def test_sizes_the_file_allows_are_sizes_the_network_allows(name: str) -> None:
+    """Otherwise the run would fail after its data were read, in another module's words."""
+    limits = annotated_types.Ge, annotated_types.Gt, annotated_types.Le, annotated_types.Lt
+    here, there = (
+        [item for item in model.model_fields[name].metadata if isinstance(item, limits)]
+        for model in (NetworkSizes, NetworkConfig)
+    )
+    assert here == there
+
+
+def test_one_sample_has_no_spread(tmp_path: Path) -> None:
+    lonely = replaced(("n_chains",), 1)
+    lonely["sampler"]["n_samples"] = 1
+    with pytest.raises(ConfigurationError, match=r"n_chains times sampler\.n_samples"):
+        load_config(written(tmp_path, lonely))
+
+
+def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
+    whole = replaced(("data", "files"), ["near.extxyz", "/far/away.npz"])
+    whole["data"]["report_files"] = ["sub/report.extxyz"]
+    data = load_config(written(tmp_path, whole)).data
+    assert data.files == (tmp_path / "near.extxyz", Path("/far/away.npz"))
+    assert data.report_files == (tmp_path / "sub" / "report.extxyz",)
+
+
+def test_loaded_file_is_the_configuration_it_was_written_from(tmp_path: Path) -> None:
+    absolute = training_config(files=(tmp_path / "frames.extxyz",))
+    assert load_config(written(tmp_path, absolute.model_dump(mode="json"))) == absolute
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("a: [1, 2", "expected YAML"),
+        ("- 1\n- 2\n", "expected a mapping, got list"),
+        ("", "expected a mapping, got NoneType"),
+    ],
+)
+def test_file_that_is_no_mapping_is_refused(content: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        load_config(written(tmp_path, content))
+
+
+def test_missing_and_binary_files_are_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"absent\.yaml: cannot be read"):
+        load_config(tmp_path / "absent.yaml")
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigurationError, match=r"binary\.yaml: expected YAML"):
+        load_config(tmp_path / "binary.yaml")
+
+
+def test_configuration_cannot_change() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        training_config().seed = 5  # type: ignore[misc]
+
+
+def test_recipe_of_the_bundled_set_is_valid() -> None:
+    config = load_config(BUNDLED)
+    assert isinstance(config, TrainingConfig)
+    assert config.n_chains * config.sampler.n_samples >= 8
