@@ -18,7 +18,7 @@ from posterion.api.backend import (
     Timing,
     VersionInfo,
 )
-from posterion.errors import DeadlineExceeded, PosterionError, TooLarge
+from posterion.errors import DeadlineExceeded, PosterionError
 from posterion.graph.batch import Graph
 from posterion.inference.loading import load_bank
 from posterion.inference.predictor import Predictor, StructureLimits
@@ -204,8 +204,12 @@ class InProcessBackend:
             try:
                 async with asyncio.timeout(deadline_s):
                     predictor = await self._rollout.get(name, digest)
-                    preparation = await prepare(predictor.prepare, structures, self._preparation)
-                    self._check_edges(preparation)
+                    preparation = await prepare(
+                        predictor.prepare,
+                        structures,
+                        self._preparation,
+                        max_edges=self._settings.api.max_edges,
+                    )
                     answers = await self._submit(predictor, options, preparation, deadline)
             except TimeoutError as error:
                 raise DeadlineExceeded("the deadline passed before the answer") from error
@@ -269,12 +273,6 @@ class InProcessBackend:
         ]
         group = Group(predictor=predictor, options=options)
         return await self._batcher.submit(group, works, deadline=deadline)
-
-    def _check_edges(self, preparation: Preparation) -> None:
-        limit = self._settings.api.max_edges
-        n_edges = sum(graph.n_edges for graph in preparation.graphs)
-        if n_edges > limit:
-            raise TooLarge(f"expected at most {limit} edges in a request, got {n_edges}")
 
     def _load(self, name: str, digest: str) -> Predictor:
         """Load one version and check it; runs in a thread."""

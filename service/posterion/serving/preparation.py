@@ -1,7 +1,8 @@
 """How the structures of a request become graphs before they join the line.
 
 Checking and neighbour search run in a small thread pool beside the device. A structure that
-the bank cannot describe ends here, so that nothing invalid ever enters a batch.
+the bank cannot describe ends here, so that nothing invalid ever enters a batch; so does a
+request with more edges than one may bring, before the rest of its edges are looked for.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
-from posterion.errors import PosterionError
+from posterion.errors import PosterionError, TooLarge
 from posterion.graph.batch import Graph
 from posterion.structures.prediction import Prediction
 from posterion.structures.structure import Structure
@@ -54,7 +55,11 @@ class Preparation:
 
 
 async def prepare(
-    check: Callable[[Structure], Graph], structures: Sequence[Structure], pool: Executor
+    check: Callable[[Structure], Graph],
+    structures: Sequence[Structure],
+    pool: Executor,
+    *,
+    max_edges: int,
 ) -> Preparation:
     """Turn structures into graphs, in the pool.
 
@@ -62,19 +67,33 @@ async def prepare(
         check: Makes one graph; raises PosterionError for a structure it refuses.
         structures: The structures of one request.
         pool: Threads, shared by all requests.
+        max_edges: Most directed edges that the structures may have together.
 
     Returns:
         One graph or error per structure.
-    """
 
-    def prepare_chunk(chunk: Sequence[Structure]) -> list[tuple[Graph | PosterionError, float]]:
-        return [_prepare_one(check, structure) for structure in chunk]
+    Raises:
+        TooLarge: If there are more edges.
+    """
+    done: list[tuple[Graph | PosterionError, float]] = []
+    n_edges = 0
+
+    def prepare_chunk(chunk: Sequence[Structure]) -> None:
+        nonlocal n_edges
+        for structure in chunk:
+            outcome, seconds = _prepare_one(check, structure)
+            n_edges += outcome.n_edges if isinstance(outcome, Graph) else 0
+            if n_edges > max_edges:
+                raise TooLarge(
+                    f"expected at most {max_edges} edges in a request, got {n_edges} in its "
+                    f"first {len(done) + 1} of {len(structures)} structures"
+                )
+            done.append((outcome, seconds))
 
     loop = asyncio.get_running_loop()
-    done: list[tuple[Graph | PosterionError, float]] = []
     for first in range(0, len(structures), STRUCTURES_PER_CHUNK):
         chunk = structures[first : first + STRUCTURES_PER_CHUNK]
-        done += await loop.run_in_executor(pool, prepare_chunk, chunk)
+        await loop.run_in_executor(pool, prepare_chunk, chunk)
     return Preparation(
         outcomes=tuple(outcome for outcome, _ in done),
         slowest_s=max((seconds for _, seconds in done), default=0.0),

@@ -17,6 +17,7 @@ from posterion.errors import (
     Draining,
     InvalidRequest,
     PosterionError,
+    StructureTooLarge,
     TooLarge,
     UnknownModel,
     UnsupportedElement,
@@ -150,8 +151,18 @@ def test_options_that_do_not_suit_the_bank_fail_the_request(stage: Stage) -> Non
 
 
 def test_a_request_with_too_many_edges_is_too_large(stage: Stage) -> None:
-    with pytest.raises(TooLarge):
+    with pytest.raises(TooLarge, match="at most 1000 edges in a request"):
         stage.predict(thermal_ethanol(20))
+    assert stage.predict(thermal_ethanol(2)).results
+
+
+def test_a_structure_with_too_many_edges_fails_alone(stage: Stage) -> None:
+    # Carbon atoms every 1 Angstrom: more than 1000 neighbour pairs, whatever the cutoff.
+    places = np.stack(np.meshgrid(*[np.arange(5.0)] * 3), axis=-1).reshape(-1, 3)
+    crystal = Structure(atomic_numbers=np.full(len(places), 6), positions=places)
+    too_large, small = stage.predict([crystal, ethanol()]).results
+    assert isinstance(too_large, StructureTooLarge)
+    assert isinstance(small, Prediction)
 
 
 def test_readiness_needs_every_named_bank_and_ends_with_draining(
