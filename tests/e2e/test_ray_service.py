@@ -21,10 +21,12 @@ from ray.serve.generated import serve_pb2, serve_pb2_grpc
 
 from posterion.inference.loading import load_bank
 from posterion.inference.predictor import Predictor
+from posterion.serving.settings import ServeSettings
 from posterion.structures.evaluation import EvaluationOptions
 from posterion.structures.prediction import Prediction
 from posterion_store import Store
 from tests.support.banks import NUMBERS, POSITIONS, ethanol, publish_random_bank
+from tests.support.half_open import all_closed_after, half_open_connections
 from tests.support.services import Listener, Service, is_alive, running_service
 from tests.support.waiting import until
 
@@ -173,6 +175,15 @@ def test_every_replica_follows_a_promotion_and_a_rollback(stage: Stage) -> None:
         assert pinned["model"]["digest"] == first
     stage.store.rollback("ethanol", by="tests")
     until(lambda: stage.served_by_each_replica() == [first, first])
+
+
+def test_slow_clients_are_cut_off_and_the_others_answered(stage: Stage) -> None:
+    service = stage.service
+    promised_s = ServeSettings().header_timeout_s
+    with half_open_connections(service.url, 50) as connections, service.client() as client:
+        reply = client.post("/v1/predict", json={"structures": [ETHANOL]})
+        assert reply.status_code == 200
+        all_closed_after(connections, deadline_s=promised_s + 5.0)
 
 
 def test_sigterm_answers_what_was_asked_and_leaves_no_process(stage: Stage) -> None:

@@ -1,9 +1,10 @@
-"""How Ray's HAProxy ingress is kept on loopback.
+"""How Ray's HAProxy ingress is kept on loopback, and from waiting for slow clients.
 
-Ray writes HAProxy's configuration itself and binds its statistics and metrics pages to all
-interfaces, with no setting against it. Ray does let an operator name the program that it
-starts as HAProxy; ours narrows those two lines and then becomes the real HAProxy. Should a
-wildcard bind be left that it does not know, it refuses to start.
+Ray writes HAProxy's configuration itself. It binds the statistics and metrics pages to all
+interfaces and leaves out HAProxy's limit on the time that headers may take, with no setting
+for either. Ray does let an operator name the program that it starts as HAProxy; ours narrows
+those two lines, adds the limit, and then becomes the real HAProxy. Should a wildcard bind be
+left that it does not know, or the limit find no place, it refuses to start.
 """
 
 import shlex
@@ -16,8 +17,10 @@ from posterion.errors import ConfigurationError
 REFUSED = 78
 
 _WRAPPER = """#!/bin/sh
-# Narrows HAProxy's pages to loopback, then becomes HAProxy; see posterion/serving/haproxy.py.
+# Narrows HAProxy's pages to loopback, limits the time for headers, then becomes HAProxy;
+# see posterion/serving/haproxy.py.
 set -eu
+limit='timeout http-request {header_timeout_ms}ms'
 previous=
 for argument in "$@"; do
   if [ "$previous" = -f ]; then
@@ -25,6 +28,11 @@ for argument in "$@"; do
     if grep -E '^[[:space:]]*bind +(\\*|0\\.0\\.0\\.0|\\[?::\\]?)?:' "$argument" |
        grep -vE ':{http_port}$' >&2; then
       echo "a bind to all interfaces is left in $argument" >&2
+      exit {refused}
+    fi
+    grep -q "$limit" "$argument" || sed -i "s/^defaults$/&\\n    $limit/" "$argument"
+    if ! grep -q "$limit" "$argument"; then
+      echo "no place for '$limit' in $argument" >&2
       exit {refused}
     fi
   fi
@@ -54,7 +62,14 @@ def haproxy_binary() -> Path:
     return Path(system)
 
 
-def write_wrapper(directory: Path, binary: Path, *, http_port: int, pages: tuple[int, ...]) -> Path:
+def write_wrapper(
+    directory: Path,
+    binary: Path,
+    *,
+    http_port: int,
+    pages: tuple[int, ...],
+    header_timeout_s: float,
+) -> Path:
     """Write the program that Ray starts in place of HAProxy.
 
     Args:
@@ -62,6 +77,7 @@ def write_wrapper(directory: Path, binary: Path, *, http_port: int, pages: tuple
         binary: The real HAProxy.
         http_port: The service's own port; the operator decides where it listens.
         pages: Ports of HAProxy's statistics and metrics; they go to loopback.
+        header_timeout_s: Seconds within which the headers of a request must arrive.
 
     Returns:
         Path of the program.
@@ -72,6 +88,7 @@ def write_wrapper(directory: Path, binary: Path, *, http_port: int, pages: tuple
         http_port=http_port,
         pages="|".join(str(port) for port in pages),
         refused=REFUSED,
+        header_timeout_ms=round(1000.0 * header_timeout_s),
     )
     path.write_text(text)
     path.chmod(0o700)

@@ -89,7 +89,7 @@ def ray_environment(settings: ServeSettings, directory: Path, *, port: int) -> d
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "2",
     }
     if settings.ingress == "haproxy":
-        environment |= _haproxy_environment(directory, port)
+        environment |= _haproxy_environment(settings, directory, port)
     else:
         environment["RAY_SERVE_ENABLE_HA_PROXY"] = "0"
         environment["RAY_SERVE_ENABLE_DIRECT_INGRESS"] = "0"
@@ -122,11 +122,17 @@ def _write_token(directory: Path) -> Path:
     return path
 
 
-def _haproxy_environment(directory: Path, port: int) -> dict[str, str]:
+def _haproxy_environment(settings: ServeSettings, directory: Path, port: int) -> dict[str, str]:
     sockets = directory / "h"
     sockets.mkdir(mode=0o700)
     metrics, stats, fallback = free_ports(3)
-    wrapper = write_wrapper(directory, haproxy_binary(), http_port=port, pages=(metrics, stats))
+    wrapper = write_wrapper(
+        directory,
+        haproxy_binary(),
+        http_port=port,
+        pages=(metrics, stats),
+        header_timeout_s=settings.header_timeout_s,
+    )
     return {
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_HAPROXY_BINARY_PATH": str(wrapper),

@@ -65,6 +65,8 @@ class ServeSettings(BaseModel):
         n_old_versions: Versions besides the served ones that stay in memory.
         poll_interval_s: How often the store is asked for a moved alias.
         stall_timeout_s: A device without progress for so long is declared stuck.
+        header_timeout_s: Seconds within which the headers of a request must arrive; without
+            effect with ingress ``ray``.
         drain_timeout_s: How long running requests may take to finish at shutdown.
         startup_timeout_s: How long the service may take to become ready.
         temp_dir: Directory for sockets and logs of Ray; None = the system's.
@@ -89,6 +91,7 @@ class ServeSettings(BaseModel):
     n_old_versions: int = Field(default=2, ge=0)
     poll_interval_s: PositiveFloat = 1.0
     stall_timeout_s: PositiveFloat = 120.0
+    header_timeout_s: float = Field(default=10.0, ge=0.1, le=300.0)
     drain_timeout_s: float = Field(default=12.0, ge=0.0, le=15.0)
     startup_timeout_s: PositiveFloat = 180.0
     temp_dir: Path | None = None

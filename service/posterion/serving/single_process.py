@@ -20,6 +20,7 @@ from posterion.serving.announcement import address, announcement
 from posterion.serving.in_process import InProcessBackend
 from posterion.serving.metrics import BatchMetrics
 from posterion.serving.settings import ServeSettings
+from posterion.serving.slow_clients import punctual
 
 KEEP_ALIVE_S = 75
 GRACE_AFTER_DRAIN_S = 8.0
@@ -96,6 +97,8 @@ def serve_single_process(settings: ServeSettings) -> int:
     backend = InProcessBackend(settings, BatchMetrics(metrics.registry))
     config = uvicorn.Config(
         create_app(settings.api, backend, metrics=metrics),
+        http=punctual(settings.header_timeout_s),
+        ws="none",
         log_config=None,
         access_log=False,
         server_header=False,

@@ -7,7 +7,10 @@ import pytest
 
 from posterion.serving.haproxy import REFUSED, haproxy_binary, write_wrapper
 
-CONFIG = """frontend prometheus
+CONFIG = """defaults
+    mode http
+    timeout client 3600s
+frontend prometheus
     bind :9101
     mode http
 frontend http_frontend
@@ -22,7 +25,9 @@ def start(tmp_path: Path, config: str) -> subprocess.CompletedProcess[str]:
     """Start the program as Ray does, with ``cat`` in HAProxy's place."""
     path = tmp_path / "haproxy.cfg"
     path.write_text(config)
-    program = write_wrapper(tmp_path, Path("/bin/cat"), http_port=8000, pages=(9101, 8404))
+    program = write_wrapper(
+        tmp_path, Path("/bin/cat"), http_port=8000, pages=(9101, 8404), header_timeout_s=2.5
+    )
     return subprocess.run(
         [program, "-u", "-f", str(path)], capture_output=True, text=True, timeout=30, check=False
     )
@@ -37,6 +42,19 @@ def test_only_the_pages_move_to_loopback(tmp_path: Path, public: str) -> None:
         if "bind" in line
     ]
     assert binds == ["bind 127.0.0.1:9101", f"bind {public}:8000", "bind 127.0.0.1:8404"]
+
+
+def test_the_time_for_headers_is_limited_for_every_frontend(tmp_path: Path) -> None:
+    start(tmp_path, CONFIG.format(public="127.0.0.1"))
+    lines = (tmp_path / "haproxy.cfg").read_text().splitlines()
+    assert lines[:2] == ["defaults", "    timeout http-request 2500ms"]
+    assert len(lines) == len(CONFIG.splitlines()) + 1
+
+
+def test_a_configuration_without_a_place_for_the_limit_is_refused(tmp_path: Path) -> None:
+    done = start(tmp_path, CONFIG.format(public="127.0.0.1").replace("defaults", "defaults new"))
+    assert done.returncode == REFUSED
+    assert "timeout http-request" in done.stderr
 
 
 def test_doing_it_twice_changes_nothing(tmp_path: Path) -> None:
@@ -56,12 +74,16 @@ def test_an_unknown_bind_to_all_interfaces_is_refused(tmp_path: Path, line: str)
 
 
 def test_the_real_haproxy_takes_the_arguments(tmp_path: Path) -> None:
-    program = write_wrapper(tmp_path, haproxy_binary(), http_port=8000, pages=(9101, 8404))
+    program = write_wrapper(
+        tmp_path, haproxy_binary(), http_port=8000, pages=(9101, 8404), header_timeout_s=10.0
+    )
     done = subprocess.run([program, "-v"], capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 0
     assert "HAProxy version" in done.stdout
 
 
 def test_only_its_owner_may_read_or_run_it(tmp_path: Path) -> None:
-    program = write_wrapper(tmp_path, Path("/bin/true"), http_port=1, pages=(2, 3))
+    program = write_wrapper(
+        tmp_path, Path("/bin/true"), http_port=1, pages=(2, 3), header_timeout_s=10.0
+    )
     assert program.stat().st_mode & 0o777 == 0o700
