@@ -190,13 +190,13 @@ class GateConfig(Section):
     Attributes:
         max_r_hat: Median within-chain split R-hat of forces on probe structures.
         max_kinetic_temperature: T_kin over T while sampling.
-        max_loss_drift: Change of the mean loss between the halves of sampling, in standard
-            errors of that difference.
+        max_loss_drift: Change of the potential between the halves of sampling, nat per label:
+            0.05 is about an error scale moved by 5 %.
     """
 
     max_r_hat: Positive = 1.2
     max_kinetic_temperature: Positive = 1.3
-    max_loss_drift: Positive = 6.0
+    max_loss_drift: Positive = 0.05
 
 
 class TrainingConfig(Section):

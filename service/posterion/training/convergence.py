@@ -20,13 +20,16 @@ MIN_TRACES = 4
 """Fewest draws of which R-hat makes sense."""
 
 
-def diagnose(traces: Tensor, step_sizes: Tensor, logs: Mapping[str, Log]) -> dict[str, JsonValue]:
+def diagnose(
+    traces: Tensor, step_sizes: Tensor, logs: Mapping[str, Log], *, n_labels: float
+) -> dict[str, JsonValue]:
     """Sum up how the chains ran.
 
     Args:
         traces: Forces on probe structures, ``(n_chains, n_traces, n_components)``, eV/Angstrom.
         step_sizes: Frozen squared step sizes, ``(n_chains, n_parameters)``.
         logs: Chain name to log.
+        n_labels: Mean number of labels of a training frame.
 
     Returns:
         The diagnostics section of the manifest; NaN becomes null.
@@ -35,7 +38,7 @@ def diagnose(traces: Tensor, step_sizes: Tensor, logs: Mapping[str, Log]) -> dic
     configurational = [
         float(np.mean(column(log, "t_conf", phase="sampling"))) for log in logs.values()
     ]
-    drift = [loss_drift(log) for log in logs.values()]
+    drift = [loss_drift(log, n_labels=n_labels) for log in logs.values()]
     quantiles = np.quantile(step_sizes.sqrt().numpy(), [0.05, 0.5, 0.95])
     enough = traces.shape[1] >= MIN_TRACES
     several = enough and traces.shape[0] > 1
@@ -45,7 +48,7 @@ def diagnose(traces: Tensor, step_sizes: Tensor, logs: Mapping[str, Log]) -> dic
         "n_traces": traces.shape[1],
         "kinetic_temperature": [_number(value) for value in kinetic],
         "configurational_temperature": [_number(value) for value in configurational],
-        "loss_drift_standard_errors": [_number(value) for value in drift],
+        "loss_drift_nat_per_label": [_number(value) for value in drift],
         "r_hat_forces_within_chain": [_number(value) for value in within],
         "r_hat_forces_between_chains": _number(
             median(between_chain_rhat, traces) if several else math.nan
@@ -71,8 +74,8 @@ def failed_gates(
             gates.max_kinetic_temperature * temperature,
         ),
         (
-            "loss_drift_standard_errors",
-            "drift of the loss in standard errors",
+            "loss_drift_nat_per_label",
+            "drift of the loss in nat per label",
             gates.max_loss_drift,
         ),
     )

@@ -23,7 +23,7 @@ from posterion.training.history import history_figure, read_log
 from posterion.training.plan import RunPlan, plan_run
 from posterion.training.report import Report, make_report
 from posterion.training.report_input import ReportInput
-from posterion.training.worker import Progress
+from posterion.training.worker import CHECKPOINT, Progress
 from posterion.training.workers import run_workers
 from posterion.uncertainty.calibration import Calibration
 from posterion.uncertainty.domain import TrainingDomain, fit_domain
@@ -120,9 +120,7 @@ def collect_chains(plan: RunPlan) -> Chains:
     logs = {}
     for group in plan.groups:
         task = plan.task(group)
-        state = load_checkpoint(
-            task.folder / "checkpoint.safetensors", fingerprint=plan.fingerprint
-        )
+        state = load_checkpoint(task.folder / CHECKPOINT, fingerprint=plan.fingerprint)
         draws.append(_series(state, "draws"))
         traces.append(_series(state, "traces"))
         step_sizes.append(state["frozen.eta"])
@@ -137,10 +135,19 @@ def collect_chains(plan: RunPlan) -> Chains:
         parameters=by_chain.transpose(0, 1).reshape(n_chains * n_draws, -1),
         origin=tuple((chain, draw) for draw in range(n_draws) for chain in range(n_chains)),
         diagnostics=diagnose(
-            torch.cat([kept[:, :n_traces] for kept in traces]), torch.cat(step_sizes), logs
+            torch.cat([kept[:, :n_traces] for kept in traces]),
+            torch.cat(step_sizes),
+            logs,
+            n_labels=_labels_per_frame(plan),
         ),
         history=history,
     )
+
+
+def _labels_per_frame(plan: RunPlan) -> float:
+    """Mean number of labels of a training frame: its energy and its force components."""
+    frames = plan.split.train.frames
+    return 1.0 + 3.0 * sum(frame.structure.n_atoms for frame in frames) / len(frames)
 
 
 def _series(state: Mapping[str, Tensor], name: str) -> Tensor:

@@ -22,7 +22,7 @@ from posterion.network.functional import NetworkFunction
 from posterion.structures.ase_io import LabelledFrame
 from posterion.training.chain_log import ChainLog, open_event_files
 from posterion.training.chain_run import ChainRun
-from posterion.training.chain_setup import Probe
+from posterion.training.chain_setup import Probe, phase_schedule
 from posterion.training.checkpoint import load_checkpoint, save_checkpoint
 from posterion.training.config import TrainingConfig
 from posterion.training.objective import (
@@ -35,6 +35,8 @@ from posterion.training.objective import (
 
 COMPILE_FROM_STEPS: Final = 10_000
 """Shorter runs do not win back the minutes of compilation."""
+
+CHECKPOINT: Final = "checkpoint.safetensors"
 
 LOCK_ATTEMPTS: Final = 60
 """Seconds to wait for another process to let go of a chain."""
@@ -97,8 +99,21 @@ def run_worker(task: WorkerTask, report: Callable[[Progress], None]) -> None:
     """
     torch.set_num_threads(task.config.execution.threads_per_chain)
     task.folder.mkdir(parents=True, exist_ok=True)
+    n_steps = phase_schedule(task.config).n_steps
     with _exclusive(task.folder):
-        _advance_to_the_end(task, report)
+        if _steps_done(task) >= n_steps:
+            report(Progress(task.chains, n_steps, n_steps, "finished before"))
+        else:
+            report(Progress(task.chains, 0, n_steps, "preparing"))
+            _advance_to_the_end(task, report)
+
+
+def _steps_done(task: WorkerTask) -> int:
+    """Steps in the checkpoint; a finished chain need not be built, let alone compiled."""
+    checkpoint = task.folder / CHECKPOINT
+    if not checkpoint.exists():
+        return 0
+    return int(load_checkpoint(checkpoint, fingerprint=task.fingerprint)["step"])
 
 
 @contextmanager
@@ -132,9 +147,8 @@ def _require_parent() -> None:
 
 
 def _advance_to_the_end(task: WorkerTask, report: Callable[[Progress], None]) -> None:
-    report(Progress(task.chains, 0, 1, "preparing"))
+    checkpoint, start = task.folder / CHECKPOINT, task.folder / "start.safetensors"
     run = _build(task, report)
-    checkpoint, start = task.folder / "checkpoint.safetensors", task.folder / "start.safetensors"
     if checkpoint.exists():
         run.load_state_dict(load_checkpoint(checkpoint, fingerprint=task.fingerprint))
     else:
@@ -197,7 +211,14 @@ def _build(task: WorkerTask, report: Callable[[Progress], None]) -> ChainRun:
         function, frames, prior_std=task.config.prior.std, n_data=len(task.frames)
     )
     if _wants_compilation(task.config):
-        report(Progress(task.chains, 0, 1, "compiling the training step (minutes, once)"))
+        report(
+            Progress(
+                task.chains,
+                0,
+                phase_schedule(task.config).n_steps,
+                "compiling the training step (minutes, once)",
+            )
+        )
         potential = _compiled(potential, function, task)
     n_probe = min(N_PROBE, len(task.frames))
     probed = torch.arange(n_probe, device=function.device)

@@ -21,6 +21,7 @@ from posterion.training.history import Log, column, history_figure, loss_drift, 
 from tests.support.training_runs import training_config
 
 N_ROWS = 64
+N_LABELS = 10.0
 PNG = b"\x89PNG\r\n\x1a\n"
 STEP_SIZES = torch.tensor([[1e-6, 4e-6, 9e-6]], dtype=torch.float64)
 
@@ -56,7 +57,9 @@ def traces(*, n_traces: int = 40, drift: float = 0.0, apart: float = 0.0) -> tor
 def diagnostics(found: torch.Tensor | None = None, **changes: float) -> dict[str, JsonValue]:
     t_kin, drift = changes.get("t_kin", 1.1), changes.get("drift", 0.0)
     logs = {"chain 0": log(), "chain 1": log(t_kin=t_kin, drift=drift)}
-    return diagnose(traces() if found is None else found, STEP_SIZES.expand(2, -1), logs)
+    return diagnose(
+        traces() if found is None else found, STEP_SIZES.expand(2, -1), logs, n_labels=N_LABELS
+    )
 
 
 def failures(found: dict[str, JsonValue], temperature: float = 1.0) -> list[str]:
@@ -89,7 +92,7 @@ def test_heat_is_judged_against_the_temperature_asked_for() -> None:
 
 def test_loss_that_drifts_is_named() -> None:
     (sentence,) = failures(diagnostics(drift=20.0))
-    assert sentence.startswith("chain 1: drift of the loss in standard errors is ")
+    assert sentence.startswith("chain 1: drift of the loss in nat per label is ")
 
 
 def test_traces_that_drift_are_named_for_both_chains() -> None:
@@ -121,9 +124,10 @@ def test_kinetic_temperature_that_is_no_number_is_not_passed() -> None:
 
 
 def test_drift_is_zero_in_noise_and_large_in_a_ramp() -> None:
-    assert loss_drift(log()) < 4.0
-    assert loss_drift(log(drift=20.0)) > GateConfig().max_loss_drift
-    assert loss_drift(log(drift=20.0, n_rows=16)) == 0.0
+    assert loss_drift(log(), n_labels=N_LABELS) < 0.05
+    # The halves of the last three quarters of a ramp of 20 differ by 3/8 of it.
+    assert loss_drift(log(drift=20.0), n_labels=N_LABELS) == pytest.approx(0.75, abs=0.25)
+    assert loss_drift(log(drift=20.0, n_rows=16), n_labels=N_LABELS) == 0.0
 
 
 def test_history_is_a_picture_whatever_was_logged() -> None:
