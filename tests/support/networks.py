@@ -25,12 +25,12 @@ Parity = Literal["natural", "full"]
 def network_config(l_max: int = 1, parity: Parity = "natural") -> NetworkConfig:
     """Four channels for hydrogen and oxygen, in two layers.
 
-    With full parity three: features of unnatural parity first arise in the second.
+    With full parity four: pseudovectors first arise in the second, pseudoscalars in the third.
     """
     return NetworkConfig(
         elements=(1, 8),
         cutoff=CUTOFF,
-        n_layers=2 if parity == "natural" else 3,
+        n_layers=2 if parity == "natural" else 4,
         n_features=4,
         l_max=l_max,
         parity=parity,

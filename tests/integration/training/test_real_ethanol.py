@@ -36,7 +36,7 @@ def ethanol(path: Path) -> TrainingConfig:
         network={"cutoff": 4.5, "n_layers": 3, "n_features": 16, "l_max": 1},
         pretraining={"steps": N_PRETRAINING, "learning_rate": 1e-2},
         sampler={
-            "preconditioner": {"minibatches": 100},
+            "preconditioner": {"kind": "inverse-gradient-variance", "minibatches": 100},
             "ramp_steps": 200,
             "burn_in_steps": 500,
             "burn_in_rounds": 1,

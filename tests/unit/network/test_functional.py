@@ -45,7 +45,7 @@ def test_a_structure_does_not_notice_its_batch() -> None:
 
 
 def test_samples_evaluated_together_are_samples_evaluated_one_by_one() -> None:
-    function = network_function(2, "full")
+    function = network_function(1, "full")
     parameters = random_parameters(function, N_SAMPLES)
     graphs = [build_graph(structure, function.config.cutoff) for structure in ZOO.values()]
     batch = collate(graphs, dtype=function.dtype, device="cpu")

@@ -29,7 +29,7 @@ from tests.support.structures import (
 from tests.support.tolerances import ROUNDING
 
 NETWORKS: list[tuple[int, Parity]] = [
-    (0, "natural"), (1, "natural"), (2, "natural"), (3, "natural"), (0, "full"), (2, "full"),
+    (0, "natural"), (1, "natural"), (2, "natural"), (3, "natural"), (1, "full"), (2, "full"),
 ]  # fmt: skip
 STRUCTURES = [water(), triclinic(), slab()]
 MAPS = {"rotation": rotation(1), "reflection": -rotation(2), "inversion": -np.eye(3)}
