@@ -7,7 +7,12 @@ import pytest
 from pydantic import ValidationError
 
 from posterion.uncertainty.calibration import Calibration
-from posterion.uncertainty.fitting import FAILED_MULTIPLE, fit_calibration, with_measured_coverage
+from posterion.uncertainty.fitting import (
+    FAILED_MULTIPLE,
+    FLAG_LEVEL,
+    fit_calibration,
+    with_measured_coverage,
+)
 from posterion.uncertainty.scores import interval_coverage
 from tests.support.gaussian_bank import gaussian_held_out
 
@@ -55,7 +60,7 @@ def test_frames_not_fitted_on_are_covered_as_promised() -> None:
     )
     assert entry.energy.coverage == pytest.approx(0.90, abs=5 * np.sqrt(0.18 / N_STRUCTURES))
     assert entry.force_epistemic_max.candidate_coverage == pytest.approx(
-        0.99, abs=5 * np.sqrt(2 * 0.0099 / N_STRUCTURES)
+        FLAG_LEVEL, abs=5 * np.sqrt(2 * FLAG_LEVEL * (1 - FLAG_LEVEL) / N_STRUCTURES)
     )
 
 
@@ -73,7 +78,7 @@ def test_thresholds_are_of_the_calibrated_spread() -> None:
     epistemic = held_out.force_moments(held_out.n_samples).epistemic.numpy()
     per_atom = entry.forces.factor * np.sqrt(epistemic.mean(axis=1))
     metric = np.sort(per_atom.reshape(N_STRUCTURES, N_ATOMS).max(axis=1))
-    rank = int(np.ceil((N_STRUCTURES + 1) * 0.99))
+    rank = int(np.ceil((N_STRUCTURES + 1) * FLAG_LEVEL))
     assert entry.force_epistemic_max.candidate == pytest.approx(metric[rank - 1])
     assert entry.force_epistemic_max.failed == pytest.approx(FAILED_MULTIPLE * metric[rank - 1])
     assert entry.force_epistemic_max.level == rank / (N_STRUCTURES + 1)
