@@ -195,6 +195,7 @@ def test_mean_over_all_minibatches_of_an_epoch_is_the_whole(parameters: Tensor) 
 
 @pytest.mark.statistical
 @pytest.mark.timeout(1800)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the compiler's own modules
 def test_compiled_step_is_the_eager_step() -> None:
     """Not in the default suite: compilation takes minutes."""
     function = network_function(dtype=torch.float32)
