@@ -116,7 +116,7 @@ def train(
 
 def collect_chains(plan: RunPlan) -> Chains:
     """Read the finished checkpoints and logs of all chains."""
-    draws, traces, step_sizes = [], [], []
+    draws, traces, step_sizes, halvings = [], [], [], []
     logs = {}
     for group in plan.groups:
         task = plan.task(group)
@@ -124,22 +124,25 @@ def collect_chains(plan: RunPlan) -> Chains:
         draws.append(_series(state, "draws"))
         traces.append(_series(state, "traces"))
         step_sizes.append(state["frozen.eta"])
+        halvings.append(int(state["retries"]))
         logs[f"chain {', '.join(map(str, group))}"] = read_log(task.folder / "log.csv")
     # A chain run for longer earlier on may have more than this run asks for.
     by_chain = torch.cat([kept[:, : plan.config.sampler.n_samples] for kept in draws])
     n_traces = min(kept.shape[1] for kept in traces)
     n_chains, n_draws, _ = by_chain.shape
+    diagnostics = diagnose(
+        torch.cat([kept[:, :n_traces] for kept in traces]),
+        torch.cat(step_sizes),
+        logs,
+        n_labels=_labels_per_frame(plan),
+    )
+    diagnostics["step_size_halvings"] = list(halvings)
     history = history_figure(logs)
     write_atomically(plan.folder / HISTORY_FILE, history)
     return Chains(
         parameters=by_chain.transpose(0, 1).reshape(n_chains * n_draws, -1),
         origin=tuple((chain, draw) for draw in range(n_draws) for chain in range(n_chains)),
-        diagnostics=diagnose(
-            torch.cat([kept[:, :n_traces] for kept in traces]),
-            torch.cat(step_sizes),
-            logs,
-            n_labels=_labels_per_frame(plan),
-        ),
+        diagnostics=diagnostics,
         history=history,
     )
 
