@@ -7,6 +7,7 @@ Exit codes: 0 done · 1 verify found damage · 2 wrong usage · 3 no such store,
 import getpass
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -102,6 +103,27 @@ def show(
     moves = [entry for alias in store.aliases(name) for entry in store.history(name, alias)]
     document = tables.show_document(digest, manifest, moves)
     tables.emit(document, tables.show_table(digest, manifest, moves), as_json=as_json)
+
+
+@app.command()
+def card(
+    bank: Annotated[str, typer.Argument(metavar="NAME[@VERSION]", help="A bank, as for show.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Made if missing.")],
+    url: StoreUrl,
+) -> None:
+    """Write the model card of a version, README.md and its pictures, into a folder.
+
+    Example: posterion-store card ethanol ethanol-card --store /data/models
+    """
+    store = Store.open(url, read_only=True)
+    name, _, version = bank.partition("@")
+    manifest = store.manifest(_resolve_for_show(store, name, version or None))
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, blob in manifest.files.items():
+        path = folder / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(store.read_blob(blob))
+        typer.echo(str(path))
 
 
 @app.command()

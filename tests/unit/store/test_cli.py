@@ -90,6 +90,14 @@ def test_show_tells_the_newest_version_until_one_is_promoted(
     assert "force_mae: 12.5" in terminal.out
 
 
+def test_card_writes_the_files_of_a_version(
+    terminal: Terminal, versions: list[str], local: Store, tmp_path: Path
+) -> None:
+    assert terminal.run("card", f"ethanol@{versions[0]}", str(tmp_path / "card")) == 0
+    blob = local.manifest(local.resolve("ethanol", versions[0])).files["README.md"]
+    assert (tmp_path / "card" / "README.md").read_bytes() == local.read_blob(blob)
+
+
 def test_verify_exits_with_1_on_damage_and_heals_from_another_store(
     terminal: Terminal, versions: list[str], local: Store, tmp_path: Path
 ) -> None:
