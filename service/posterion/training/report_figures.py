@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 from numpy.typing import NDArray
 
 from posterion.training.report_input import FloatArray, Residuals
@@ -138,6 +139,7 @@ def error_against_uncertainty_figure(forces: Residuals) -> bytes:
     )
     ends = np.array([forces.total.min(), forces.total.max()])
     axes.plot(ends, ends, color=GREY, linewidth=1, linestyle="--", label="calibrated")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("predicted total standard deviation (eV/Å)")
     axes.set_ylabel("|error| of a force component (eV/Å)")
     axes.set_title("Do large uncertainties mean large errors?")
