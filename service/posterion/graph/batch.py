@@ -23,12 +23,14 @@ class Graph:
         structure: The structure the edges belong to.
         edge_index: Shape ``(2, n_edges)``: row 0 = centre i, row 1 = neighbour j.
         shifts: Shape ``(n_edges, 3)``, Angstrom: r_ij = positions[j] + shift - positions[i].
+        vectors: Shape ``(n_edges, 3)``, Angstrom: r_ij, from centre to neighbour.
         distances: Shape ``(n_edges,)``, Angstrom.
     """
 
     structure: Structure
     edge_index: NDArray[np.int64]
     shifts: NDArray[np.float64]
+    vectors: NDArray[np.float64]
     distances: NDArray[np.float64]
 
     @property
@@ -63,6 +65,7 @@ def build_graph(structure: Structure, cutoff: float) -> Graph:
         structure=structure,
         edge_index=np.stack([pairs.centre, pairs.neighbor]),
         shifts=pairs.shifts,
+        vectors=vectors,
         distances=np.linalg.norm(vectors, axis=1),
     )
 
@@ -71,20 +74,21 @@ def build_graph(structure: Structure, cutoff: float) -> Graph:
 class GraphBatch:
     """Structures evaluated together, concatenated atom by atom.
 
+    Positions enter through the edge vectors alone, which are differences taken in float64:
+    coordinates far apart, or unwrapped by many cells, keep their digits in float32.
+
     Attributes:
-        positions: Shape ``(n_atoms, 3)``, Angstrom.
         atomic_numbers: Shape ``(n_atoms,)``.
         edge_index: Shape ``(2, n_edges)``: row 0 = centre, row 1 = neighbour.
-        shifts: Shape ``(n_edges, 3)``, Angstrom.
+        vectors: Shape ``(n_edges, 3)``, Angstrom, from centre to neighbour.
         structure_index: Shape ``(n_atoms,)``: which structure an atom belongs to.
         cell: Shape ``(n_structures, 3, 3)``, Angstrom, rows = vectors; zeros if none.
         n_structures: Number of structures.
     """
 
-    positions: Tensor
     atomic_numbers: Tensor
     edge_index: Tensor
-    shifts: Tensor
+    vectors: Tensor
     structure_index: Tensor
     cell: Tensor
     n_structures: int
@@ -100,12 +104,9 @@ def collate(
 ) -> GraphBatch:
     """Concatenate graphs into one batch on a device.
 
-    Positions are centred per structure in float64 before the cast, so that a molecule far
-    from the origin keeps its digits in float32; energies and forces do not notice.
-
     Args:
         graphs: At least one graph.
-        dtype: Floating type of positions, shifts and cells.
+        dtype: Floating type of edge vectors and cells.
         device: Where the tensors go.
 
     Returns:
@@ -115,7 +116,6 @@ def collate(
         raise ValueError("graphs must hold at least one graph, got none")
     sizes = np.array([graph.n_atoms for graph in graphs])
     offsets = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    positions = [g.structure.positions - g.structure.positions.mean(axis=0) for g in graphs]
     edges = [graph.edge_index + offset for graph, offset in zip(graphs, offsets, strict=True)]
     cells = [np.zeros((3, 3)) if g.structure.cell is None else g.structure.cell for g in graphs]
 
@@ -126,10 +126,9 @@ def collate(
         return torch.from_numpy(array).to(device=device)
 
     return GraphBatch(
-        positions=real(np.concatenate(positions)),
         atomic_numbers=whole(np.concatenate([g.structure.atomic_numbers for g in graphs])),
         edge_index=whole(np.concatenate(edges, axis=1)),
-        shifts=real(np.concatenate([graph.shifts for graph in graphs])),
+        vectors=real(np.concatenate([graph.vectors for graph in graphs])),
         structure_index=whole(np.repeat(np.arange(len(graphs)), sizes)),
         cell=real(np.stack(cells)),
         n_structures=len(graphs),

@@ -1,6 +1,6 @@
 """One flat parameter vector in, energies, forces and noise out; or many vectors at once.
 
-Many parameter vectors share one forward and one reverse pass: positions carry a sample
+Many parameter vectors share one forward and one reverse pass: displacements carry a sample
 axis, so the gradient of the summed energy keeps every sample's forces apart.
 """
 
@@ -139,7 +139,13 @@ class NetworkFunction:
         return (self._species[atomic_numbers][:, None] == known).to(self.dtype)
 
     def centred(
-        self, parameters: Tensor, vectors: Tensor, topology: Topology, *, n_structures: int
+        self,
+        parameters: Tensor,
+        vectors: Tensor,
+        topology: Topology,
+        *,
+        n_structures: int,
+        sum_dtype: torch.dtype | None = None,
     ) -> CentredOutputs:
         """Evaluate energies above the reference; differentiable in parameters and vectors.
 
@@ -151,10 +157,12 @@ class NetworkFunction:
             topology: Edges and atoms, shared by the samples or, with a leading sample axis
                 on every tensor, one batch per sample.
             n_structures: Number of structures in each batch.
+            sum_dtype: Type in which atomic energies are summed; default this function's.
 
         Returns:
             Energies, noise and latent scalars with a leading sample axis.
         """
+        total = sum_dtype or self.dtype
 
         def one(weights: Tensor, edges: Tensor, shared: Topology) -> CentredOutputs:
             atomic = functional_call(
@@ -162,8 +170,8 @@ class NetworkFunction:
                 self.layout.unflatten(weights),
                 (edges, shared.centre, shared.neighbor, shared.one_hot),
             )
-            energy = torch.zeros(n_structures, dtype=self.dtype, device=self.device).index_add(
-                0, shared.structure_index, atomic.energy
+            energy = torch.zeros(n_structures, dtype=total, device=self.device).index_add(
+                0, shared.structure_index, atomic.energy.to(total)
             )
             return CentredOutputs(energy * self.reference.scale, atomic.log_noise, atomic.latent)
 
@@ -190,9 +198,10 @@ class NetworkFunction:
         """
         n_samples = parameters.shape[0]
         centre, neighbor = batch.edge_index
-        positions = batch.positions.expand(n_samples, -1, -1).clone().requires_grad_()
-        inputs = [positions]
-        vectors = positions[:, neighbor] + batch.shifts - positions[:, centre]
+        n_atoms = len(batch.atomic_numbers)
+        displacements = batch.vectors.new_zeros((n_samples, n_atoms, 3), requires_grad=True)
+        inputs = [displacements]
+        vectors = batch.vectors + displacements[:, neighbor] - displacements[:, centre]
         if stress:
             strain = vectors.new_zeros((n_samples, batch.n_structures, 3, 3), requires_grad=True)
             inputs.append(strain)
@@ -202,12 +211,19 @@ class NetworkFunction:
         topology = Topology(
             centre, neighbor, self.one_hot(batch.atomic_numbers), batch.structure_index
         )
-        centred = self.centred(parameters, vectors, topology, n_structures=batch.n_structures)
+        # In float32 the sum over ten thousand atoms is off by several meV.
+        centred = self.centred(
+            parameters,
+            vectors,
+            topology,
+            n_structures=batch.n_structures,
+            sum_dtype=torch.float64,
+        )
         gradients = torch.autograd.grad(
             centred.energy.sum(), inputs, allow_unused=True, materialize_grads=True
         )
         return NetworkOutputs(
-            energy=centred.energy.detach().double() + self.reference_energy(batch),
+            energy=centred.energy.detach() + self.reference_energy(batch),
             forces=-gradients[0],
             stress=gradients[1] / _volume(batch)[:, None, None] if stress else None,
             force_std=self.config.noise_scale * centred.log_noise.detach().exp(),

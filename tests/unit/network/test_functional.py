@@ -1,5 +1,7 @@
 """One parameter vector or many, one structure or many: the answers are the same."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -158,3 +160,28 @@ def test_evaluation_repeats_bitwise() -> None:
     assert_same_outputs(
         evaluate(function, [water()], parameters), evaluate(function, [water()], parameters), 0.0
     )
+
+
+def test_single_precision_survives_coordinates_unwrapped_by_many_cells() -> None:
+    """Atoms of running dynamics wander through images; float32 positions would lose digits."""
+    here = triclinic()
+    images = np.random.default_rng(5).integers(-3000, 3000, size=(here.n_atoms, 3))
+    assert here.cell is not None
+    there = replace(here, positions=here.positions + images @ here.cell)
+    function = network_function(dtype=torch.float32)
+    parameters = random_parameters(function, 2)
+    near, far = (evaluate(function, [structure], parameters) for structure in (here, there))
+    assert_near(far.forces, near.forces, SINGLE_PRECISION)
+
+
+def test_energies_of_many_atoms_are_summed_in_double_precision() -> None:
+    """A float32 sum over thousands of atoms would be off by more than one of them is."""
+    function = network_function(dtype=torch.float32)
+    parameters = random_parameters(function, 1)
+    n_atoms = 4000
+    apart = np.zeros((n_atoms, 3))
+    apart[:, 0] = 10.0 * np.arange(n_atoms)
+    gas = Structure(atomic_numbers=np.full(n_atoms, 8), positions=apart)
+    one = evaluate(function, [oxygen()], parameters).energy
+    all_of_them = evaluate(function, [gas], parameters).energy
+    assert float((all_of_them / n_atoms - one).abs().max()) < 1e-9

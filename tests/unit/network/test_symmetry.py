@@ -65,10 +65,9 @@ def test_every_weight_of_the_energy_matters(l_max: int, parity: Parity) -> None:
     graph = build_graph(triclinic(), function.config.cutoff)
     batch = collate([graph], dtype=torch.float64, device="cpu")
     centre, neighbor = batch.edge_index
-    vectors = batch.positions[neighbor] + batch.shifts - batch.positions[centre]
     one_hot = function.one_hot(batch.atomic_numbers)
     topology = Topology(centre, neighbor, one_hot, batch.structure_index)
-    energy = function.centred(parameters, vectors[None], topology, n_structures=1).energy
+    energy = function.centred(parameters, batch.vectors[None], topology, n_structures=1).energy
     (gradient,) = torch.autograd.grad(energy.sum(), parameters)
     weights = function.layout.unflatten(gradient[0])
     silent = {name for name, part in weights.items() if not bool(part.any())}
