@@ -85,9 +85,7 @@ def float_rows(value: object, pointer: str) -> NDArray[np.float64]:
     """
     expected = "rows of three numbers"
     if _is_raw(value):
-        array = _raw_array(value, pointer, dtypes=_FLOAT_DTYPES | _INTEGER_DTYPES)
-        if array.ndim != 2 or array.shape[1] != 3:
-            raise wrong_shape(pointer, f"a raw array of shape [n, 3], got {list(array.shape)}")
+        array = _raw_array(value, pointer, dtypes=_FLOAT_DTYPES | _INTEGER_DTYPES, row=[3])
         return array.astype(np.float64)
     if not isinstance(value, list):
         raise wrong_type(pointer, expected, value)
@@ -115,9 +113,7 @@ def integers(value: object, pointer: str) -> NDArray[np.int64]:
         InvalidStructure: If it is nested, or a number needs more than 64 bits.
     """
     if _is_raw(value):
-        array = _raw_array(value, pointer, dtypes=_INTEGER_DTYPES)
-        if array.ndim != 1:
-            raise wrong_shape(pointer, f"a raw array of shape [n], got {list(array.shape)}")
+        array = _raw_array(value, pointer, dtypes=_INTEGER_DTYPES, row=[])
         if array.dtype == np.uint64 and (array.astype(np.uint64) > np.iinfo(np.int64).max).any():
             raise wrong_shape(pointer, "integers of at most 63 bits and a sign")
         return array.astype(np.int64)
@@ -172,8 +168,9 @@ def _is_raw(value: object) -> TypeGuard[dict[str, object]]:
 
 
 def _raw_array(
-    raw: dict[str, object], pointer: str, *, dtypes: frozenset[str]
+    raw: dict[str, object], pointer: str, *, dtypes: frozenset[str], row: list[int]
 ) -> NDArray[np.generic]:
+    # The lengths of a row are fixed before the bytes are counted: [0, 2**63] needs none of them.
     dtype, shape, data = raw["dtype"], raw["shape"], raw["data"]
     if not isinstance(dtype, str) or dtype not in dtypes:
         names = ", ".join(sorted(dtypes))
@@ -184,6 +181,9 @@ def _raw_array(
         raise wrong_type(f"{pointer}/shape", "lengths that are not negative", shape)
     if not isinstance(data, bytes):
         raise wrong_type(f"{pointer}/data", "bytes (raw arrays travel in MessagePack)", data)
+    if not shape or shape[1:] != row:
+        expected = ", ".join(["n", *map(str, row)])
+        raise wrong_shape(pointer, f"a raw array of shape [{expected}], got {shape}")
     n_expected = math.prod(shape) * np.dtype(dtype).itemsize
     if len(data) != n_expected:
         raise wrong_shape(

@@ -135,9 +135,17 @@ def test_a_body_that_is_wrong_as_a_whole_is_a_problem(
         {"numbers": [1], "positions": [[0.0, 0.0]]},
         {"numbers": [1] * 1_000_000, "positions": [[0.0, 0.0, 0.0]]},
         {"numbers": [1], "positions": [[0.0, 0.0, 0.0]], "pbc": [True, True, True]},
+        {"numbers": [1], "positions": {"dtype": "<f8", "shape": [0, 2**63], "data": b""}},
+        {
+            "numbers": {"dtype": "<i8", "shape": [0, 2**62], "data": b""},
+            "positions": [[0.0, 0.0, 0.0]],
+        },
     ],
-    ids=["no-atoms", "nan", "flat", "a-million-atoms", "no-cell"],
-)
+    ids=[
+        "no-atoms", "nan", "flat", "a-million-atoms", "no-cell", "boundless-positions",
+        "boundless-numbers",
+    ],
+)  # fmt: skip
 def test_a_structure_that_is_wrong_is_an_error_of_its_own(
     service: Service, structure: dict[str, object]
 ) -> None:

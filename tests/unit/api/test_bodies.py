@@ -1,5 +1,7 @@
 """A body that is not what it says it is, is refused with the code that says so."""
 
+import re
+
 import orjson
 import pytest
 
@@ -14,6 +16,7 @@ WATER_BODY = orjson.dumps(document(WATER))
 
 
 RAW = {"dtype": "<f8", "shape": [1, 3], "data": bytes(24)}
+EMPTY = {"dtype": "<f8", "data": b""}
 
 
 BAD_RAW_ARRAYS: dict[str, tuple[object, str, str | None]] = {
@@ -31,6 +34,15 @@ BAD_RAW_ARRAYS: dict[str, tuple[object, str, str | None]] = {
     "short data": ({**RAW, "data": bytes(23)}, "invalid-structure", ""),
     "huge shape": ({**RAW, "shape": [2**62, 3]}, "structure-too-large", None),
     "huge columns": ({**RAW, "shape": [0, 2**62]}, "invalid-structure", ""),
+    "no rows of 2^62": ({**EMPTY, "shape": [0, 2**62]}, "invalid-structure", ""),
+    "no rows of 2^63": ({**EMPTY, "shape": [0, 2**63]}, "invalid-structure", ""),
+    "no rows of 2^64 - 1": ({**EMPTY, "shape": [0, 2**64 - 1]}, "invalid-structure", ""),
+    "no columns": ({**EMPTY, "shape": [1, 0]}, "invalid-structure", ""),
+    "2^63 empty rows": ({**EMPTY, "shape": [2**63, 0]}, "structure-too-large", None),
+    "no axes": ({**RAW, "shape": [], "data": bytes(8)}, "invalid-structure", ""),
+    "no rows of True": ({**EMPTY, "shape": [0, True]}, "invalid-request", "/shape"),
+    "no rows of 3.0": ({**EMPTY, "shape": [0, 3.0]}, "invalid-request", "/shape"),
+    "no rows of -3": ({**EMPTY, "shape": [0, -3]}, "invalid-request", "/shape"),
 }
 
 
@@ -42,6 +54,40 @@ def test_a_raw_array_is_what_it_declares(caller: AsgiCaller, name: str) -> None:
     assert problem["code"] == code
     pointers = [fault["pointer"] for fault in problem["errors"]]
     assert pointers == ([] if place is None else [f"/structures/0/positions{place}"])
+
+
+@pytest.mark.parametrize("shape", [[], [0, 3], [0, 2**62], [0, 2**63], [0, 2**64 - 1]])
+def test_raw_numbers_have_one_axis(caller: AsgiCaller, shape: list[int]) -> None:
+    data = b"" if shape else bytes(8)
+    numbers = {"dtype": "<i8", "shape": shape, "data": data}
+    check_only_its_structure_fails(caller, {**WATER, "numbers": numbers}, "/numbers")
+
+
+@pytest.mark.parametrize("shape", [[2**63, 0], [0, 2**63], [2**62, 3], [9]])
+def test_a_raw_cell_has_rows_of_three(caller: AsgiCaller, shape: list[int]) -> None:
+    data = bytes(72) if shape == [9] else b""
+    cell = {"dtype": "<f8", "shape": shape, "data": data}
+    check_only_its_structure_fails(caller, {**WATER, "cell": cell}, "/cell")
+
+
+def test_raw_arrays_without_rows_are_a_structure_without_atoms(caller: AsgiCaller) -> None:
+    numbers = {"dtype": "<i8", "shape": [0], "data": b""}
+    empty = {"numbers": numbers, "positions": {**EMPTY, "shape": [0, 3]}}
+    check_only_its_structure_fails(caller, empty, "/numbers", "at least one atom")
+
+
+def check_only_its_structure_fails(
+    caller: AsgiCaller, structure: object, place: str, detail: str = "raw array|bytes"
+) -> None:
+    """The second structure is invalid at ``place``, and the first is evaluated."""
+    reply = caller.predict_msgpack(document(WATER, structure), accept=JSON)
+    assert reply.status_code == 200, reply.text
+    first, second = reply.json()["results"]
+    assert first["status"] == "ok"
+    assert second["error"]["code"] == "invalid-structure"
+    (fault,) = second["error"]["errors"]
+    assert fault["pointer"] == f"/structures/1{place}"
+    assert re.search(detail, fault["detail"])
 
 
 MALFORMED_JSON = {

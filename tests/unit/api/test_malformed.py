@@ -15,6 +15,11 @@ from tests.support.requests import SALT, WATER, document
 
 EXPECTED_STATUSES = {200, 400, 404, 405, 406, 412, 413, 415, 422, 504}
 N_REQUESTS = 1000
+BOUNDLESS_SHAPES: list[list[object]] = [
+    [0, 2**62], [0, 2**63], [0, 2**64 - 1], [2**63, 0], [2**62, 4], [2**64 - 1],
+    [0, -1], [0, -(2**63)], [0, True], [False, 3], [0, 3.0], [0, float("inf")], [0, None],
+]  # fmt: skip
+"""Of arrays without data: most have no elements by multiplication, yet none can be built."""
 
 many = settings(
     deadline=None,
@@ -192,5 +197,10 @@ def hand_made() -> list[tuple[bytes, str]]:
         ),
         msgpack.packb(document({**WATER, "positions": np.zeros((0, 3))}), default=raw),
         msgpack.packb(msgpack.Timestamp(0)),
+        *(
+            msgpack.packb(document({**WATER, field: {"dtype": dtype, "shape": shape, "data": b""}}))
+            for field, dtype in (("numbers", "<i8"), ("positions", "<f8"), ("cell", "<f8"))
+            for shape in BOUNDLESS_SHAPES
+        ),
     ]
     return [(body, JSON) for body in in_json] + [(body, MSGPACK) for body in in_msgpack]
