@@ -11,9 +11,9 @@ from typing import Protocol
 from posterion.errors import UnknownModel
 from posterion_store import Manifest, StoreError
 from posterion_store.catalog import VersionEntry
+from posterion_store.names import MIN_PREFIX_LENGTH
 from posterion_store.watch import Heads
 
-MIN_PREFIX_LENGTH = 8
 DIGEST_PREFIX = "sha256:"
 
 logger = logging.getLogger(__name__)

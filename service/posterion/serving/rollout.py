@@ -16,8 +16,8 @@ from typing import Generic, TypeVar
 
 from posterion.errors import NotReady, PosterionError, UnknownModel
 from posterion.serving.catalog import BankListing, Catalog, VersionSource, read_catalog
-from posterion.serving.settings import DEFAULT_ALIAS
 from posterion_store import StoreError
+from posterion_store.names import DEFAULT_ALIAS
 
 LoadedT = TypeVar("LoadedT")
 LONGEST_RETRY_S = 60.0

@@ -1,6 +1,5 @@
 """What an operator may choose about a service."""
 
-import re
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -17,9 +16,8 @@ from pydantic import (
 
 from posterion.api.settings import ApiSettings
 from posterion.serving.formation import Cost
-
-DEFAULT_ALIAS = "stable"
-_BANK = re.compile(r"[a-z0-9][a-z0-9-]{0,62}(@[a-z][a-z0-9-]{0,62})?")
+from posterion_store import InvalidName
+from posterion_store.names import DEFAULT_ALIAS, check_alias, check_name
 
 Device = Literal["auto", "cpu", "cuda"]
 Ingress = Literal["haproxy", "ray"]
@@ -34,8 +32,14 @@ def bundled_store() -> str:
 
 
 def _check_bank(text: str) -> str:
-    if _BANK.fullmatch(text) is None:
-        raise ValueError(f"expected NAME or NAME@ALIAS, e.g. ethanol@stable, got {text!r}")
+    name, separator, alias = text.partition("@")
+    try:
+        check_name(name)
+        if separator:
+            check_alias(alias)
+    except InvalidName as error:
+        expected = "expected NAME or NAME@ALIAS, e.g. ethanol@stable"
+        raise ValueError(f"{expected}, got {text!r}: {error.detail}") from error
     return text
 
 
@@ -64,7 +68,8 @@ class ServeSettings(BaseModel):
         max_queued_structures: Structures being served at once, waiting ones included.
         n_old_versions: Versions besides the served ones that stay in memory.
         poll_interval_s: How often the store is asked for a moved alias.
-        stall_timeout_s: A device without progress for so long is declared stuck.
+        stall_timeout_s: A device without progress for so long is declared stuck; a costly
+            batch is given more.
         header_timeout_s: Seconds within which the headers of a request must arrive; without
             effect with ingress ``ray``.
         drain_timeout_s: How long running requests may take to finish at shutdown.

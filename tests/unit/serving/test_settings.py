@@ -30,11 +30,20 @@ def test_a_bank_without_an_alias_means_stable() -> None:
     assert settings.selections == (("ethanol", "stable"), ("water", "canary"))
 
 
+def test_the_longest_names_of_the_store_can_be_served() -> None:
+    name, alias = "e" * 63, "s" * 32
+    assert ServeSettings(banks=(f"{name}@{alias}",)).selections == ((name, alias),)
+
+
 @pytest.mark.parametrize(
     "document",
     [
         {"banks": ["Ethanol"]},
         {"banks": ["ethanol@"]},
+        {"banks": ["ethanol@stable@canary"]},
+        {"banks": ["ethanol@" + "a" * 33]},
+        {"banks": ["ethanol@deadbeef"]},
+        {"banks": ["e" * 64]},
         {"banks": ["../ethanol"]},
         {"banks": ["ethanol", "ethanol@canary"]},
         {"port": 65536},
