@@ -107,6 +107,7 @@ class Limits(BaseModel):
     structures_per_request: int
     atoms_per_structure: int
     edges_per_request: int
+    edges_per_structure: int
     json_depth: int
 
 

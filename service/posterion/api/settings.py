@@ -12,6 +12,8 @@ class ApiSettings(BaseModel):
         max_atoms: Most atoms in one structure.
         max_edges: Most neighbour pairs in one request; declared here, enforced where the
             pairs are found.
+        max_structure_edges: Most neighbour pairs in one structure; one pass over so many
+            takes about 6 GB at 16 features and l = 2.
         max_depth: Deepest nesting of a request document.
         body_timeout_s: Seconds within which a whole body must arrive.
         offload_bytes: Bodies longer than this are decoded in a worker thread.
@@ -25,6 +27,7 @@ class ApiSettings(BaseModel):
     max_structures: int = Field(default=1024, ge=1)
     max_atoms: int = Field(default=100_000, ge=1)
     max_edges: int = Field(default=5_000_000, ge=1)
+    max_structure_edges: int = Field(default=500_000, ge=1)
     max_depth: int = Field(default=32, ge=8)
     body_timeout_s: float = Field(default=30.0, gt=0)
     offload_bytes: int = Field(default=8 * 1024, ge=0)

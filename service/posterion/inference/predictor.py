@@ -22,6 +22,7 @@ from posterion.inference.loading import SampleBank
 from posterion.inference.reduction import reduce_outputs
 from posterion.network.functional import NetworkFunction
 from posterion.structures.evaluation import EvaluationOptions, Precision
+from posterion.structures.neighbors import estimate_pairs
 from posterion.structures.prediction import Prediction
 from posterion.structures.structure import Structure
 from posterion.uncertainty.calibration import FEWEST_SAMPLES
@@ -29,6 +30,13 @@ from posterion_store import Manifest
 
 EDGES_PER_BATCH: Final = 50_000
 """`Predictor.predict` evaluates together what stays below this many edges."""
+
+
+ATOMS_ALWAYS_LISTED: Final = 500
+"""Below this, even all pairs fit into memory."""
+
+ESTIMATE_MARGIN: Final = 1.5
+"""How far the estimate of a periodic structure may exceed the limit before it is refused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +49,7 @@ class StructureLimits:
     """
 
     n_atoms: int = 100_000
-    n_edges: int = 5_000_000
+    n_edges: int = 500_000
 
 
 class Predictor:
@@ -157,6 +165,12 @@ class Predictor:
         _check_neutral_singlet(structure)
         if structure.n_atoms > self._limits.n_atoms:
             raise _too_large("atoms", self._limits.n_atoms, structure.n_atoms)
+        if structure.n_atoms > ATOMS_ALWAYS_LISTED:
+            expected = estimate_pairs(
+                structure.positions, structure.cell, structure.pbc, cutoff=self.cutoff
+            )
+            if expected > ESTIMATE_MARGIN * self._limits.n_edges:
+                raise _too_large("edges", self._limits.n_edges, round(expected))
         graph = build_graph(structure, self.cutoff)
         if graph.n_edges > self._limits.n_edges:
             raise _too_large("edges", self._limits.n_edges, graph.n_edges)

@@ -278,7 +278,8 @@ class InProcessBackend:
         """Load one version and check it; runs in a thread."""
         bank = load_bank(self._store, name, digest, device=self._device)
         limits = StructureLimits(
-            n_atoms=self._settings.api.max_atoms, n_edges=self._settings.api.max_edges
+            n_atoms=self._settings.api.max_atoms,
+            n_edges=min(self._settings.api.max_edges, self._settings.api.max_structure_edges),
         )
         predictor = Predictor(bank, device=self._device, limits=limits)
         check_predictions(predictor, bank.manifest.elements)

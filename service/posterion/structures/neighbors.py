@@ -62,6 +62,41 @@ def complete_cell(cell: NDArray[np.float64], pbc: tuple[bool, bool, bool]) -> ND
     return full
 
 
+def estimate_pairs(
+    positions: NDArray[np.float64],
+    cell: NDArray[np.float64] | None,
+    pbc: tuple[bool, bool, bool],
+    *,
+    cutoff: float,
+) -> float:
+    """Estimate the number of ordered pairs without listing them.
+
+    Counts pairs inside one image exactly, and all images at the mean density of the cell;
+    the larger of the two. Costs little where the list would not fit into memory.
+
+    Args:
+        positions: Shape ``(n_atoms, 3)``, Angstrom.
+        cell: Shape ``(3, 3)``, rows are lattice vectors; unused without periodicity.
+        pbc: Which directions are periodic.
+        cutoff: Angstrom.
+
+    Returns:
+        Ordered pairs: exact without periodicity, else an estimate.
+    """
+    n_atoms = len(positions)
+    if cell is None or not any(pbc):
+        tree = KDTree(positions)
+        return float(tree.count_neighbors(tree, cutoff) - n_atoms)
+    full = complete_cell(cell, pbc)
+    fractional = positions @ np.linalg.inv(full)
+    fractional -= np.floor(fractional) * np.array(pbc)
+    tree = KDTree(fractional @ full)
+    inside = float(tree.count_neighbors(tree, cutoff) - n_atoms)
+    extent = np.where(pbc, 1.0, np.ptp(fractional, axis=0) + cutoff)
+    volume = abs(float(np.linalg.det(full))) * float(np.prod(extent))
+    return max(inside, n_atoms * n_atoms / volume * 4.0 / 3.0 * np.pi * cutoff**3)
+
+
 def neighbor_pairs(
     positions: NDArray[np.float64],
     cell: NDArray[np.float64] | None,

@@ -28,6 +28,7 @@ def test_the_service_document_declares_units_limits_and_encodings(caller: AsgiCa
         "structures_per_request": 64,
         "atoms_per_structure": 1000,
         "edges_per_request": 5_000_000,
+        "edges_per_structure": 500_000,
         "json_depth": 32,
     }
     assert body["encodings"] == ["application/json", MSGPACK]

@@ -52,5 +52,6 @@ def limits_document(settings: ApiSettings) -> dict[str, int]:
         "structures_per_request": settings.max_structures,
         "atoms_per_structure": settings.max_atoms,
         "edges_per_request": settings.max_edges,
+        "edges_per_structure": settings.max_structure_edges,
         "json_depth": settings.max_depth,
     }
