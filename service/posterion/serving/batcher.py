@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from posterion.errors import DeadlineExceeded, Draining, InternalError, PosterionError
-from posterion.serving.admission import Admission
+from posterion.serving.admission import DRAINING_RETRY_S, Admission
 from posterion.serving.bounds import AdaptiveBounds
 from posterion.serving.formation import Batch, Cost, Line, Waiting
 from posterion.serving.isolation import Outcome, evaluate_isolated
@@ -25,6 +25,9 @@ from posterion.serving.work import Answers, BatcherLimits, BatchRecord, Evaluato
 GroupT = TypeVar("GroupT", bound=Hashable)
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
+
+EDGE_SAMPLES_PER_STALL = 500_000
+"""Edges times samples that one stall timeout allows for; a slow core does twice as many."""
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +42,7 @@ class _Done(Generic[ResultT]):
 @dataclass(slots=True)
 class _State:
     busy: bool = False
+    edge_samples: int = 0
     last_progress: float = 0.0
 
 
@@ -101,12 +105,17 @@ class Batcher(Generic[GroupT, ItemT, ResultT]):
         self._loop_task = asyncio.create_task(self._supervise(), name="batcher")
 
     def healthy(self) -> bool:
-        """Whether the device is idle or has made progress within the stall timeout."""
+        """Whether the device is idle or has made progress within the time allowed.
+
+        A batch is one step: the stall timeout grows with the cost of the one on the device.
+        """
         if self._loop_task is None or self._loop_task.done():
             return False
         if not self._state.busy and not self._line:
             return True
-        return self._clock() - self._state.last_progress < self._limits.stall_timeout_s
+        n_timeouts = max(1.0, self._state.edge_samples / EDGE_SAMPLES_PER_STALL)
+        allowed_s = self._limits.stall_timeout_s * n_timeouts
+        return self._clock() - self._state.last_progress < allowed_s
 
     def admission(self, n_structures: int) -> AbstractContextManager[None]:
         """Count the structures of a request as present inside a ``with`` block.
@@ -135,7 +144,10 @@ class Batcher(Generic[GroupT, ItemT, ResultT]):
 
         Raises:
             DeadlineExceeded: If the deadline passes first.
+            Draining: If nobody serves the line any more.
         """
+        if self._loop_task is not None and self._loop_task.done():
+            raise Draining("the service was shut down", retry_after_s=DRAINING_RETRY_S)
         now = self._clock()
         waiting = [
             Waiting(
@@ -204,6 +216,7 @@ class Batcher(Generic[GroupT, ItemT, ResultT]):
                 self._answer_with(batch.members, InternalError("the batch could not be served"))
             finally:
                 self._state.busy = False
+                self._state.edge_samples = 0
                 self._state.last_progress = self._clock()
 
     async def _serve(self, batch: Batch[GroupT, ItemT, _Done[ResultT]]) -> None:
@@ -212,6 +225,7 @@ class Batcher(Generic[GroupT, ItemT, ResultT]):
             return
         started = self._clock()
         self._state.busy = True
+        self._state.edge_samples = batch.cost.edges
         self._state.last_progress = started
         items = [each.item for each in batch.members]
 

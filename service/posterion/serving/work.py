@@ -80,7 +80,8 @@ class BatcherLimits:
     Attributes:
         bounds: What one batch may cost; halved when the device runs out of memory.
         max_structures: Structures admitted at once, from preparation to answer.
-        stall_timeout_s: A device that made no progress for so long is declared stuck.
+        stall_timeout_s: A device that made no progress for so long is declared stuck; a
+            costly batch is given more.
     """
 
     bounds: Cost

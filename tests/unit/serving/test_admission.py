@@ -8,6 +8,8 @@ from posterion.errors import (
     Draining,
     Overloaded,
 )
+from posterion.serving.formation import Cost
+from posterion.serving.work import Answers, Work
 from tests.support.batcher_bench import PATIENCE_S, Bench, on_bench
 
 
@@ -58,5 +60,27 @@ def test_whoever_is_left_when_draining_ends_is_told_so() -> None:
         await bench.batcher.stop(drain_timeout_s=0.0)
         assert isinstance((await running)[0], Draining)
         assert isinstance((await queued)[0], Draining)
+
+    on_bench(body)
+
+
+def test_a_request_prepared_after_the_end_is_told_so() -> None:
+    async def body(bench: Bench) -> None:
+        admitted, prepared = asyncio.Event(), asyncio.Event()
+
+        async def request() -> Answers[int]:
+            with bench.batcher.admission(1):
+                admitted.set()
+                await prepared.wait()
+                return await bench.batcher.submit("a", [Work(item=1, cost=Cost(edges=1, atoms=1))])
+
+        late = asyncio.create_task(request())
+        await admitted.wait()
+        await bench.batcher.stop(drain_timeout_s=0.0)
+        prepared.set()
+        with pytest.raises(Draining) as caught:
+            await asyncio.wait_for(late, PATIENCE_S)
+        assert caught.value.retry_after_s is not None
+        assert bench.batcher.n_waiting == 0
 
     on_bench(body)

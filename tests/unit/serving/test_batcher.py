@@ -204,6 +204,46 @@ def test_a_stuck_device_is_unhealthy_only_while_it_has_work() -> None:
     on_bench(body)
 
 
+@pytest.mark.parametrize(
+    ("n_structures", "edge_samples_each", "allowed_s"),
+    [(1, 1, 60.0), (1, 500_000, 60.0), (1, 2_750_000, 330.0), (4, 250_000, 120.0)],
+)
+def test_a_costly_batch_may_take_its_time_and_is_still_found_stuck(
+    n_structures: int, edge_samples_each: int, allowed_s: float
+) -> None:
+    async def body(bench: Bench) -> None:
+        task = bench.send(*range(n_structures), edges=edge_samples_each)
+        await bench.until_started()
+        began = bench.clock.now
+        bench.clock.now = began + allowed_s - 1.0
+        assert bench.batcher.healthy(), "a long batch is not a stuck one"
+        bench.clock.now = began + allowed_s + 1.0
+        assert not bench.batcher.healthy()
+        bench.device.let_through()
+        await task
+
+    on_bench(body, edges=1_000_000)
+
+
+def test_the_time_of_a_costly_batch_is_not_lent_to_the_next() -> None:
+    async def body(bench: Bench) -> None:
+        costly = bench.send(1, edges=5_000_000)
+        await bench.until_started()
+        bench.clock.now += 500.0
+        cheap = bench.send(2)
+        await bench.until_waiting(1)
+        assert bench.batcher.healthy()
+        bench.device.let_through()
+        await costly
+        await bench.until_started()
+        bench.clock.now += 61.0
+        assert not bench.batcher.healthy()
+        bench.device.let_through()
+        await cheap
+
+    on_bench(body)
+
+
 def test_the_record_tells_how_full_the_batch_was() -> None:
     async def body(bench: Bench) -> None:
         bench.device.let_through(100)
