@@ -190,7 +190,7 @@ def test_sigterm_answers_what_was_asked_and_leaves_no_process(stage: Stage) -> N
     service = stage.service
     before = service.pids()
     assert len(before) > 5
-    structures = [ETHANOL] * 64
+    structures = [ETHANOL] * 1024  # about a second of work: 64 are answered before they are seen
 
     def ask() -> int:
         with service.client() as client:

@@ -13,7 +13,7 @@ from posterion.graph.batch import Graph
 from posterion.network.functional import NetworkOutputs
 from posterion.structures.evaluation import EvaluationOptions
 from posterion.structures.prediction import Flag, Prediction, SampleOutputs, Uncertainty
-from posterion.uncertainty.calibration import Calibration
+from posterion.uncertainty.calibration import FEWEST_SAMPLES, Calibration
 from posterion.uncertainty.domain import TrainingDomain
 from posterion.uncertainty.flags import domain_flags, spread_flags
 from posterion.uncertainty.mixture import mixture_moments
@@ -101,7 +101,9 @@ def _reduce(
         return NonFiniteResult("the model answered NaN or infinity for this structure")
     flags: tuple[Flag, ...] = domain_flags(graph, domain)
     uncertainty = None
-    if options.uncertainty:
+    if len(answers.energies) >= FEWEST_SAMPLES:
+        # The spread is judged whether or not it was asked for: no answer is unflagged
+        # because its uncertainty was not wanted.
         uncertainty = _uncertainty(answers, options, calibration)
         spread = spread_flags(
             uncertainty,
@@ -114,7 +116,7 @@ def _reduce(
         energy=float(answers.energies.mean()),
         forces=_array(answers.forces.mean(dim=0)),
         stress=None if answers.stress is None else _array(answers.stress.mean(dim=0)),
-        uncertainty=uncertainty,
+        uncertainty=uncertainty if options.uncertainty else None,
         flags=flags,
     )
 

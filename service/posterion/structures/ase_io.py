@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Final
 from zipfile import BadZipFile
@@ -12,7 +13,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from posterion.errors import DatasetError, InvalidStructure
+from posterion.errors import DatasetError, Fault, InvalidStructure
 from posterion.structures.structure import Structure
 from posterion.structures.units import EV_PER
 
@@ -55,9 +56,17 @@ def structure_from_atoms(atoms: Atoms) -> Structure:
         positions=atoms.positions,
         cell=atoms.cell.array if any(pbc) else None,
         pbc=(pbc[0], pbc[1], pbc[2]),
-        charge=int(atoms.info.get("charge", 0)),
-        spin_multiplicity=int(atoms.info.get("spin_multiplicity", 1)),
+        charge=_whole(atoms, "charge", default=0),
+        spin_multiplicity=_whole(atoms, "spin_multiplicity", default=1),
     )
+
+
+def _whole(atoms: Atoms, name: str, *, default: int) -> int:
+    value = atoms.info.get(name, default)
+    if not isinstance(value, Real) or float(value) != round(float(value)):
+        detail = f"expected a whole number under info[{name!r}], got {value!r}"
+        raise InvalidStructure(detail, faults=(Fault(pointer=f"/{name}", detail=detail),))
+    return round(float(value))
 
 
 def atoms_from_structure(structure: Structure) -> Atoms:
@@ -163,4 +172,9 @@ def _checked_frame(
         structure = structure_from_atoms(atoms)
     except InvalidStructure as error:
         raise DatasetError(f"{where}: {error.detail}") from error
+    if structure.charge != 0 or structure.spin_multiplicity != 1:
+        raise DatasetError(
+            f"{where}: expected a neutral singlet, got charge {structure.charge} and spin "
+            f"multiplicity {structure.spin_multiplicity}; the network does not describe others"
+        )
     return LabelledFrame(structure=structure, energy=energy, forces=forces)

@@ -3,7 +3,7 @@
 import importlib.metadata
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,10 +15,12 @@ from posterion.errors import DiagnosticsRefused
 from posterion.inference.bank import VectorizedEngine
 from posterion.inference.held_out_frames import evaluate_held_out
 from posterion.inference.sample_file import encode_sample
+from posterion.network.config import EnergyReference
 from posterion.network.functional import NetworkFunction
 from posterion.training.checkpoint import load_checkpoint, write_atomically
 from posterion.training.config import TrainingConfig
 from posterion.training.convergence import diagnose, failed_gates
+from posterion.training.energy_noise import fit_energy_noise, with_energy_noise
 from posterion.training.history import history_figure, read_log
 from posterion.training.plan import RunPlan, plan_run
 from posterion.training.report import Report, make_report
@@ -172,7 +174,8 @@ def publish(plan: RunPlan, chains: Chains, *, store: Store, alias: str) -> Publi
         What was published.
     """
     now = datetime.now(UTC)
-    calibration, held_out = _calibrate(plan, chains, date=now.date().isoformat())
+    reference, calibration, held_out = _calibrate(plan, chains, date=now.date().isoformat())
+    plan = replace(plan, reference=reference)
     domain = fit_domain(
         [frame.structure for frame in plan.split.train.frames], cutoff=plan.network.cutoff
     )
@@ -196,7 +199,9 @@ def publish(plan: RunPlan, chains: Chains, *, store: Store, alias: str) -> Publi
     )
 
 
-def _calibrate(plan: RunPlan, chains: Chains, *, date: str) -> tuple[Calibration, HeldOut]:
+def _calibrate(
+    plan: RunPlan, chains: Chains, *, date: str
+) -> tuple[EnergyReference, Calibration, HeldOut]:
     """Fit on the calibration frames, measure coverage on the report frames."""
     function = NetworkFunction(
         plan.network, plan.reference, dtype=torch.float32, device=plan.device
@@ -204,13 +209,16 @@ def _calibrate(plan: RunPlan, chains: Chains, *, date: str) -> tuple[Calibration
     engine = VectorizedEngine(function, chains.parameters)
     cutoff = plan.network.cutoff
     fitted_on, measured_on = plan.split.calibration, plan.split.report
+    seen = evaluate_held_out(engine, fitted_on.frames, cutoff=cutoff)
+    reference = fit_energy_noise(plan.reference, seen)
     fitted = fit_calibration(
-        evaluate_held_out(engine, fitted_on.frames, cutoff=cutoff),
-        dataset_digest=fitted_on.digest,
-        date=date,
+        with_energy_noise(seen, reference), dataset_digest=fitted_on.digest, date=date
     )
-    held_out = evaluate_held_out(engine, measured_on.frames, cutoff=cutoff)
-    return with_measured_coverage(fitted, held_out, dataset_digest=measured_on.digest), held_out
+    held_out = with_energy_noise(
+        evaluate_held_out(engine, measured_on.frames, cutoff=cutoff), reference
+    )
+    calibration = with_measured_coverage(fitted, held_out, dataset_digest=measured_on.digest)
+    return reference, calibration, held_out
 
 
 def _report_input(

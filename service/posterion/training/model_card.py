@@ -1,6 +1,7 @@
 """How a model card reads: Markdown for people, from the numbers the manifest holds."""
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from ase.data import chemical_symbols
 from pydantic import JsonValue
@@ -72,12 +73,23 @@ def _data(given: ReportInput) -> str:
     )
 
 
+READING: Final = (
+    "How to read them. The kinetic temperature says only that the momenta are warm. A "
+    "configurational temperature far below the posterior's says that weights about which the "
+    "data say little have hardly moved from where the chain started, and an effective sample "
+    "size near the number of chains that each chain explores one neighbourhood: the spread "
+    "between chains then carries most of the uncertainty. Each halving of the step size makes "
+    "a chain twice as slow. R-hat within chains near 1 says that the forces do not drift, not "
+    "that the posterior was explored."
+)
+
+
 def _sampling(given: ReportInput) -> str:
     return (
         "## Sampling\n\n"
         f"Method: `{given.method}`.\n\n"
         f"### Settings\n\n{_facts(given.sampler)}\n\n"
-        f"### Diagnostics\n\n{_facts(given.diagnostics)}\n\n"
+        f"### Diagnostics\n\n{_facts(given.diagnostics)}\n\n{READING}\n\n"
         f"### Network\n\n{_facts(given.network)}\n\n"
         f"### Software\n\n{_facts(dict(given.software))}"
     )
@@ -208,8 +220,10 @@ def _cell(text: str) -> str:
 
 def _plain(value: JsonValue) -> str:
     if isinstance(value, float):
-        return f"{value:.6g}"
+        return f"{value:.4g}"
     if isinstance(value, list):
+        if not value:
+            return "none"
         return ", ".join(_plain(item) for item in value)
     if isinstance(value, dict):
         return "; ".join(f"{name}: {_plain(item)}" for name, item in value.items())

@@ -1,8 +1,10 @@
 """What a run consists of before the first step: data, reference, network, and its identity."""
 
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import torch
 
@@ -13,6 +15,9 @@ from posterion.training.config import TrainingConfig
 from posterion.training.datasets import DataSplit, split_frames
 from posterion.training.normalization import fit_energy_reference, network_config
 from posterion.training.worker import WorkerTask
+
+COMPILE_FROM_STEPS: Final = 10_000
+"""Shorter runs do not win back the minutes of compilation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +31,7 @@ class RunPlan:
         reference: Energy reference.
         folder: Run folder: checkpoints, logs, plots.
         device: ``cpu`` or ``cuda``.
+        compiled: Whether the training step is compiled.
         fingerprint: Identity of what each chain samples; settings that do not change its path
             (number of chains and draws, execution, gates, texts) are left out, so a finished
             run can be extended by further chains or draws.
@@ -37,6 +43,7 @@ class RunPlan:
     reference: EnergyReference
     folder: Path
     device: str
+    compiled: bool
     fingerprint: str
 
     @property
@@ -64,6 +71,7 @@ class RunPlan:
             reference=self.reference,
             frames=self.split.train.frames,
             device=self.device,
+            compiled=self.compiled,
         )
 
 
@@ -88,7 +96,10 @@ def plan_run(config: TrainingConfig, folder: Path) -> RunPlan:
     )
     network = network_config(config, train)
     folder.mkdir(parents=True, exist_ok=True)
+    device, compiled = _device(config.execution.device), _compiled(config)
     identity = {
+        "device": device,
+        "compiled": compiled,
         "train": split.train.digest,
         "network": network.model_dump(mode="json"),
         "reference": reference.model_dump(mode="json"),
@@ -105,9 +116,23 @@ def plan_run(config: TrainingConfig, folder: Path) -> RunPlan:
         network=network,
         reference=reference,
         folder=folder,
-        device=_device(config.execution.device),
+        device=device,
+        compiled=compiled,
         fingerprint=fingerprint_of(identity),
     )
+
+
+def _compiled(config: TrainingConfig) -> bool:
+    choice = config.execution.compile
+    compiler = shutil.which("g++") or shutil.which("clang++")
+    if choice == "always" and compiler is None:
+        raise ConfigurationError(
+            "execution.compile is 'always', but no C++ compiler (g++ or clang++) is on PATH; "
+            "install one, or write 'auto' to train without it, about four times slower"
+        )
+    # Draws are left out: asking a finished run for more of them must not change its engine.
+    long_run = config.pretraining.steps + config.sampler.burn_in_steps >= COMPILE_FROM_STEPS
+    return choice == "always" or (choice == "auto" and compiler is not None and long_run)
 
 
 def _device(choice: str) -> str:

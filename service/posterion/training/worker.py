@@ -5,7 +5,6 @@ Chains in separate processes on a CPU, all chains as one vectorised group on a G
 
 import fcntl
 import multiprocessing
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor
 
-from posterion.errors import ChainDiverged, CheckpointMismatch, ConfigurationError
+from posterion.errors import ChainDiverged, CheckpointMismatch
 from posterion.network.config import EnergyReference, NetworkConfig
 from posterion.network.functional import NetworkFunction
 from posterion.structures.ase_io import LabelledFrame
@@ -32,9 +31,6 @@ from posterion.training.objective import (
     pad_frames,
     predict_padded,
 )
-
-COMPILE_FROM_STEPS: Final = 10_000
-"""Shorter runs do not win back the minutes of compilation."""
 
 CHECKPOINT: Final = "checkpoint.safetensors"
 
@@ -58,6 +54,7 @@ class WorkerTask:
         reference: Energy reference.
         frames: Training frames.
         device: ``cpu`` or ``cuda``.
+        compiled: Whether the step is compiled; it changes rounding.
     """
 
     config: TrainingConfig
@@ -68,6 +65,7 @@ class WorkerTask:
     reference: EnergyReference
     frames: tuple[LabelledFrame, ...]
     device: str
+    compiled: bool
 
 
 class Progress(NamedTuple):
@@ -210,7 +208,7 @@ def _build(task: WorkerTask, report: Callable[[Progress], None]) -> ChainRun:
     potential = make_potential(
         function, frames, prior_std=task.config.prior.std, n_data=len(task.frames)
     )
-    if _wants_compilation(task.config):
+    if task.compiled:
         report(
             Progress(
                 task.chains,
@@ -247,24 +245,6 @@ def _chain_run(
         dtype=function.dtype,
         device=function.device,
     )
-
-
-def _wants_compilation(config: TrainingConfig) -> bool:
-    choice = config.execution.compile
-    compiler = shutil.which("g++") or shutil.which("clang++")
-    if choice == "always" and compiler is None:
-        raise ConfigurationError(
-            "execution.compile is 'always', but no C++ compiler (g++ or clang++) is on PATH; "
-            "install one, or write 'auto' to train without it, about four times slower"
-        )
-    sampler = config.sampler
-    n_steps = (
-        config.pretraining.steps
-        + sampler.burn_in_steps
-        + sampler.n_samples * sampler.thinning_steps
-    )
-    long_run = n_steps >= COMPILE_FROM_STEPS
-    return choice == "always" or (choice == "auto" and compiler is not None and long_run)
 
 
 def _compiled(

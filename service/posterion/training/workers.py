@@ -3,6 +3,7 @@
 import multiprocessing
 import queue
 import sys
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from multiprocessing.context import SpawnProcess
@@ -70,9 +71,10 @@ def run_workers(
 
 
 def _drain(channel: Channel, report: Callable[[Progress], None]) -> None:
+    deadline = time.monotonic() + POLL_S
     try:
-        while True:
-            message = channel.get(timeout=POLL_S)
+        while (remaining := deadline - time.monotonic()) > 0:
+            message = channel.get(timeout=remaining)
             if isinstance(message, _Failure):
                 raise message.error
             report(message)

@@ -18,7 +18,7 @@ from posterion.structures.ase_io import (
     structure_from_atoms,
 )
 from posterion.structures.structure import Structure
-from tests.support.structures import WATER, zoo
+from tests.support.structures import WATER, water, zoo
 
 ZOO = zoo()
 N_FRAMES = 3
@@ -180,3 +180,22 @@ def test_file_that_holds_no_frames_is_refused(content: bytes, tmp_path: Path) ->
 def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"absent\.extxyz: expected a data file"):
         read_frames(tmp_path / "absent.extxyz")
+
+
+@pytest.mark.parametrize(
+    ("info", "message"),
+    [
+        ({"charge": 1}, "neutral singlet, got charge 1"),
+        ({"spin_multiplicity": 3}, "spin multiplicity 3"),
+        ({"charge": 0.5}, "whole number under info"),
+        ({"charge": "plus"}, "whole number under info"),
+    ],
+)
+def test_frame_that_is_no_neutral_singlet_is_named(
+    info: dict[str, object], message: str, tmp_path: Path
+) -> None:
+    atoms = labelled(water())
+    atoms.info.update(info)
+    ase.io.write(tmp_path / "ion.extxyz", [labelled(water()), atoms])
+    with pytest.raises(DatasetError, match=f"frame 1: .*{message}"):
+        read_frames(tmp_path / "ion.extxyz")
