@@ -168,7 +168,7 @@ class ExecutionConfig(Section):
         threads_per_chain: Threads of each chain's process; results are bitwise
             reproducible for a given number.
         max_parallel_chains: Chains that run at the same time; default one per core.
-        compile: Compile the training step: minutes once, three to five times faster steps.
+        compile: Compile the training step: minutes once, two to five times faster steps.
             ``auto`` compiles long runs where a C++ compiler is found.
         checkpoint_every: Steps between checkpoints.
         log_every: Steps between rows of the CSV log.

@@ -128,7 +128,7 @@ def _compiled(config: TrainingConfig) -> bool:
     if choice == "always" and compiler is None:
         raise ConfigurationError(
             "execution.compile is 'always', but no C++ compiler (g++ or clang++) is on PATH; "
-            "install one, or write 'auto' to train without it, about four times slower"
+            "install one, or write 'auto' to train without it, two to five times slower"
         )
     # Draws are left out: asking a finished run for more of them must not change its engine.
     long_run = config.pretraining.steps + config.sampler.burn_in_steps >= COMPILE_FROM_STEPS
