@@ -1,0 +1,33 @@
+"""The recipe that ships is the recipe of the bank that ships, and the bank is sound."""
+
+from pathlib import Path
+
+import posterion.bundled
+from posterion.serving.settings import bundled_store
+from posterion.training.config import load_config
+from posterion.training.job import _sampler_section
+from posterion_store import Store
+
+MEGABYTE = 1_000_000
+
+
+def test_bundled_recipe_is_the_one_in_the_manifest() -> None:
+    store = Store.open(bundled_store(), read_only=True)
+    manifest = store.manifest(store.resolve("ethanol"))
+    config = load_config(Path(posterion.bundled.__path__[0]) / "ethanol.yaml")
+    assert dict(manifest.sampler) == _sampler_section(config)
+    sizes = config.network.model_dump()
+    assert {name: manifest.network[name] for name in sizes} == sizes
+    frames = {entry.role: entry.n_frames for entry in manifest.datasets}
+    data = config.data
+    assert frames == {
+        "train": data.n_train,
+        "calibration": data.n_calibration,
+        "report": data.n_report,
+    }
+
+
+def test_bundled_store_is_sound_and_small() -> None:
+    assert Store.open(bundled_store(), read_only=True).verify().ok
+    files = [path for path in Path(bundled_store()).rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 10 * MEGABYTE
