@@ -132,8 +132,8 @@ def test_stress_is_given_to_fully_periodic_structures_alone(predictor: Predictor
 
 def test_structures_like_those_of_training_are_not_flagged(predictor: Predictor) -> None:
     flags = [one.flags for one in predicted(predictor, thermal_ethanol(20, seed=50), SINGLE)]
-    # Two metrics at a flag level of 0.975: of 20, five would have probability 3e-3.
-    assert sum(bool(each) for each in flags) <= 4
+    # Two metrics at a flag level of 0.975: one flagged frame of the 20 is expected at most.
+    assert sum(bool(each) for each in flags) <= 2
 
 
 def test_rules_on_the_structure_hold_without_uncertainty(predictor: Predictor) -> None:
