@@ -12,11 +12,8 @@ from torch import Tensor
 
 from posterion.posterior.chain import Phase, PhaseSchedule, StepPlan
 from posterion.posterior.preconditioner import Amsgrad, InverseGradientVariance
-from posterion.training.config import (
-    AmsgradConfig,
-    InverseGradientVarianceConfig,
-    TrainingConfig,
-)
+from posterion.training.config import TrainingConfig
+from posterion.training.sampler_config import AmsgradConfig, InverseGradientVarianceConfig
 
 Probe = Callable[[Tensor], Tensor]
 """Parameters ``(n_chains, n_parameters)`` to probe forces ``(n_chains, n_components)``."""

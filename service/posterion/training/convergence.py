@@ -13,8 +13,8 @@ from posterion.posterior.diagnostics import (
     median,
     within_chain_rhat,
 )
-from posterion.training.config import GateConfig
 from posterion.training.history import Log, column, loss_drift
+from posterion.training.sampler_config import GateConfig
 
 MIN_TRACES = 4
 """Fewest draws of which R-hat makes sense."""

@@ -15,9 +15,9 @@ from posterion.errors import ConfigurationError
 from posterion.posterior.chain import Phase
 from posterion.training.chain_log import LOG_COLUMNS, ChainLog, open_event_files
 from posterion.training.chain_setup import StepReport, phase_schedule
-from posterion.training.config import GateConfig
 from posterion.training.convergence import diagnose, failed_gates
 from posterion.training.history import Log, column, history_figure, loss_drift, read_log
+from posterion.training.sampler_config import GateConfig
 from tests.support.training_runs import training_config
 
 N_ROWS = 64
