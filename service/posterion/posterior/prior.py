@@ -45,8 +45,8 @@ class GaussianPrior:
             Log density of each chain, shape ``(n_chains,)``.
         """
         deviation = (position - self.mean) / self.std
-        std = torch.as_tensor(self.std, dtype=position.dtype, device=position.device)
-        log_normalisation = (std.log() + 0.5 * math.log(2.0 * math.pi)).expand_as(position)
+        log_std = self.std.log() if isinstance(self.std, Tensor) else math.log(self.std)
+        log_normalisation = log_std + 0.5 * math.log(2.0 * math.pi)
         return -(0.5 * deviation.square() + log_normalisation).sum(dim=-1)
 
     def gradient(self, position: Tensor) -> Tensor:

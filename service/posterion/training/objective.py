@@ -15,6 +15,8 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from posterion.graph.batch import Graph, build_graph
 from posterion.network.functional import NetworkFunction, Topology
+from posterion.posterior.density import potential_per_datum
+from posterion.posterior.prior import GaussianPrior
 from posterion.structures.ase_io import LabelledFrame
 
 
@@ -124,18 +126,17 @@ def _centred_energies(
 
 
 def make_potential(
-    function: NetworkFunction, frames: PaddedFrames, *, prior_std: float, n_data: int
+    function: NetworkFunction, frames: PaddedFrames, *, prior: GaussianPrior, n_data: int
 ) -> PotentialFunction:
     """Assemble U/N of a minibatch and its gradient, for several chains at once.
 
     The likelihood of a frame is log N(E_ref | E, s_E^2 n_atoms) + the sum over atoms and
-    components of log N(F_ref | F, sigma_i^2), constants dropped; the prior of every
-    parameter is N(0, prior_std^2).
+    components of log N(F_ref | F, sigma_i^2), constants dropped.
 
     Args:
         function: The network.
         frames: All training frames.
-        prior_std: Standard deviation of the prior.
+        prior: Of the parameters; tensors in it on the function's device.
         n_data: N, the number of training frames.
 
     Returns:
@@ -156,8 +157,7 @@ def make_potential(
             error.square().sum(dim=3) * torch.exp(-2 * log_sigma) / 2 + 3 * log_sigma
         ) * batch.atom_mask
         likelihood = (energy_weight * energy_term + force_term.sum(dim=2)).mean(dim=1)
-        prior = weights.square().sum(dim=1) / (2 * prior_std**2 * n_data)
-        value = likelihood + prior
+        value = potential_per_datum(likelihood, weights, prior=prior, n_data=n_data)
         (gradient,) = torch.autograd.grad(value.sum(), weights)
         absolute = error.detach().abs().sum(dim=(1, 2, 3)) / (3 * n_atoms.sum(dim=1))
         return Potential(gradient, value.detach(), absolute)

@@ -18,6 +18,7 @@ from torch import Tensor
 from posterion.errors import ChainDiverged, CheckpointMismatch
 from posterion.network.config import EnergyReference, NetworkConfig
 from posterion.network.functional import NetworkFunction
+from posterion.posterior.prior import GaussianPrior
 from posterion.structures.ase_io import LabelledFrame
 from posterion.training.chain_log import ChainLog, open_event_files
 from posterion.training.chain_run import ChainRun
@@ -206,7 +207,7 @@ def _build(task: WorkerTask, report: Callable[[Progress], None]) -> ChainRun:
     )
     frames = pad_frames(task.frames, function)
     potential = make_potential(
-        function, frames, prior_std=task.config.prior.std, n_data=len(task.frames)
+        function, frames, prior=GaussianPrior(std=task.config.prior.std), n_data=len(task.frames)
     )
     if task.compiled:
         report(

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from posterion.graph.batch import build_graph, collate
 from posterion.network.functional import NetworkFunction
+from posterion.posterior.prior import GaussianPrior
 from posterion.structures.ase_io import LabelledFrame
 from posterion.structures.structure import Structure
 from posterion.training.objective import (
@@ -25,6 +26,7 @@ from tests.support.structures import oxygen, slab, triclinic, water, zoo
 from tests.support.tolerances import DISPLACEMENT, FINITE_DIFFERENCE, ROUNDING, SINGLE_PRECISION
 
 PRIOR_STD = 0.8
+PRIOR = GaussianPrior(std=PRIOR_STD)
 N_CHAINS = 2
 FULL_WEIGHT = torch.tensor(1.0, dtype=torch.float64)
 
@@ -47,11 +49,14 @@ INDICES = torch.tensor([[0, 1, 3], [2, 3, 0]])
 
 
 def potential_of(
-    frames: Sequence[LabelledFrame], function: NetworkFunction | None = None
+    frames: Sequence[LabelledFrame],
+    function: NetworkFunction | None = None,
+    *,
+    prior: GaussianPrior = PRIOR,
 ) -> PotentialFunction:
     function = network_function() if function is None else function
     padded = pad_frames(frames, function)
-    return make_potential(function, padded, prior_std=PRIOR_STD, n_data=len(frames))
+    return make_potential(function, padded, prior=prior, n_data=len(frames))
 
 
 def minus_log_posterior(frames: Sequence[LabelledFrame], parameters: Tensor) -> float:
@@ -68,15 +73,14 @@ def minus_log_posterior(frames: Sequence[LabelledFrame], parameters: Tensor) -> 
     return float(-log_likelihood / len(frames) - log_prior / len(FRAMES))
 
 
-def dropped_constants(frames: Sequence[LabelledFrame], n_parameters: int) -> float:
+def dropped_constants(frames: Sequence[LabelledFrame]) -> float:
     """What the objective leaves out: normalisations that no parameter changes."""
     energy_std = network_function().reference.energy_std_per_sqrt_atom
     half_log_two_pi = 0.5 * np.log(2.0 * np.pi)
     sizes: NDArray[np.float64] = np.array([frame.structure.n_atoms for frame in frames], float)
     energy = np.log(energy_std * np.sqrt(sizes)) + half_log_two_pi
     forces = 3.0 * sizes * half_log_two_pi
-    prior = n_parameters * (np.log(PRIOR_STD) + half_log_two_pi) / len(FRAMES)
-    return float((energy + forces).mean() + prior)
+    return float((energy + forces).mean())
 
 
 @pytest.fixture(scope="module")
@@ -89,8 +93,21 @@ def test_value_is_minus_the_log_posterior_per_frame(parameters: Tensor) -> None:
     for chain, indices in enumerate(INDICES.tolist()):
         frames = [FRAMES[index] for index in indices]
         expected = minus_log_posterior(frames, parameters[chain])
-        constants = dropped_constants(frames, parameters.shape[1])
+        constants = dropped_constants(frames)
         assert float(value[chain]) + constants == pytest.approx(expected, rel=ROUNDING)
+
+
+def test_prior_may_have_a_centre(parameters: Tensor) -> None:
+    """Only the prior's pull changes: by the shift of its centre over std^2 and N."""
+    centre = parameters[0] + 0.3
+    here, there = (
+        potential_of(FRAMES, prior=GaussianPrior(mean=mean, std=PRIOR_STD))
+        for mean in (0.0, centre)
+    )
+    plain = here(parameters, INDICES, FULL_WEIGHT)
+    moved = there(parameters, INDICES, FULL_WEIGHT)
+    pull = (-centre / (PRIOR_STD**2 * len(FRAMES))).expand_as(parameters)
+    assert_near(moved.gradient - plain.gradient, pull, ROUNDING * float(plain.gradient.abs().max()))
 
 
 def test_gradient_is_the_gradient_of_the_value(parameters: Tensor) -> None:
@@ -137,7 +154,7 @@ def test_padding_changes_nothing(parameters: Tensor) -> None:
     alone = potential_of(FRAMES)(parameters, INDICES, FULL_WEIGHT)
     function = network_function()
     padded = pad_frames([*FRAMES, *giants], function)
-    among = make_potential(function, padded, prior_std=PRIOR_STD, n_data=len(FRAMES))(
+    among = make_potential(function, padded, prior=PRIOR, n_data=len(FRAMES))(
         parameters, INDICES, FULL_WEIGHT
     )
     assert padded.atom_mask.shape[1] == 80

@@ -14,6 +14,7 @@ import torch
 
 from posterion.errors import ChainDiverged, CheckpointMismatch, ConfigurationError
 from posterion.network.functional import NetworkFunction
+from posterion.posterior.prior import GaussianPrior
 from posterion.structures.ase_io import LabelledFrame
 from posterion.training import worker
 from posterion.training.chain_setup import phase_schedule
@@ -145,9 +146,9 @@ def diverge_once(monkeypatch: pytest.MonkeyPatch, *, call: int) -> None:
     """Let the gradient be NaN once, at one call of the potential that the worker makes."""
 
     def failing(
-        function: NetworkFunction, frames: PaddedFrames, *, prior_std: float, n_data: int
+        function: NetworkFunction, frames: PaddedFrames, *, prior: GaussianPrior, n_data: int
     ) -> PotentialFunction:
-        honest = make_potential(function, frames, prior_std=prior_std, n_data=n_data)
+        honest = make_potential(function, frames, prior=prior, n_data=n_data)
         return failing_at(call, honest)
 
     monkeypatch.setattr(worker, "make_potential", failing)
