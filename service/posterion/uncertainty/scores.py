@@ -8,7 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import erf, ndtri
 
+from posterion.uncertainty.proper_scores import check_residuals, gaussian_log_loss
+
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
 
 
 def mean_absolute_error(residuals: FloatArray) -> float:
@@ -27,8 +30,16 @@ def gaussian_nll(residuals: FloatArray, std: FloatArray) -> float:
     The mixture over posterior samples is replaced by the Gaussian of the same mean and
     total variance: ``log(std) + log(2 pi)/2 + (residual/std)^2/2``.
     """
-    z = _standardised(residuals, std)
-    return float(np.mean(np.log(std) + 0.5 * np.log(2.0 * np.pi) + 0.5 * z.reshape(std.shape) ** 2))
+    return float(np.mean(gaussian_log_loss(residuals, std)))
+
+
+def sharpness(std: FloatArray) -> float:
+    """Root of the mean predicted variance, in the unit of ``std``.
+
+    Of two calibrated predictions the sharper one, with the smaller number, is the better
+    (Gneiting, Balabdaoui and Raftery, J. R. Stat. Soc. B 69, 243, 2007).
+    """
+    return root_mean_square_error(std)
 
 
 def interval_half_width(level: float) -> float:
@@ -57,17 +68,47 @@ def reliability_curve(residuals: FloatArray, std: FloatArray, levels: FloatArray
 def miscalibration_area(residuals: FloatArray, std: FloatArray) -> float:
     """Integral over p in (0, 1) of ``|observed coverage of the p-interval - p|``.
 
-    0 for a calibrated Gaussian, at most 0.5. The observed coverage is a step function, so
-    the integral is exact, piece by piece.
+    0 for a calibrated Gaussian, at most 0.5 (Kuleshov, Fenner and Ermon, ICML 2018; Tran et
+    al., Mach. Learn.: Sci. Technol. 1, 025006, 2020).
     """
-    steps = np.concatenate(([0.0], np.sort(_interval_probabilities(residuals, std)), [1.0]))
-    observed = np.arange(steps.size - 1) / (steps.size - 2)
+    frame = np.arange(residuals.size)
+    return MiscalibrationArea(residuals, std, frame)(np.ones(residuals.size))
 
-    def antiderivative(p: FloatArray) -> FloatArray:
-        half_square: FloatArray = 0.5 * (p - observed) * np.abs(p - observed)
-        return half_square
 
-    return float(np.sum(antiderivative(steps[1:]) - antiderivative(steps[:-1])))
+class MiscalibrationArea:
+    """The miscalibration area when frames count more or less often."""
+
+    def __init__(self, residuals: FloatArray, std: FloatArray, frame: IntArray) -> None:
+        """Sort the probabilities of the smallest intervals that hold each reference.
+
+        Args:
+            residuals: Prediction minus reference, any shape of ``n`` values.
+            std: Total standard deviations, same shape and unit.
+            frame: Frame that each value belongs to, shape ``(n,)``.
+        """
+        probabilities = _interval_probabilities(residuals, std)
+        order = np.argsort(probabilities)
+        self._frame = frame[order]
+        self._steps = np.concatenate(([0.0], probabilities[order], [1.0]))
+
+    def __call__(self, weights: FloatArray, /) -> float:
+        """The area with weighted frames; NaN without any weight.
+
+        The observed coverage is a step function, so the integral is exact, piece by piece.
+
+        Args:
+            weights: Shape ``(n_frames,)``.
+        """
+        inside = np.concatenate(([0.0], np.cumsum(weights[self._frame])))
+        if inside[-1] == 0.0:
+            return float("nan")
+        observed = inside / inside[-1]
+
+        def antiderivative(p: FloatArray) -> FloatArray:
+            half_square: FloatArray = 0.5 * (p - observed) * np.abs(p - observed)
+            return half_square
+
+        return float(np.sum(antiderivative(self._steps[1:]) - antiderivative(self._steps[:-1])))
 
 
 def _interval_probabilities(residuals: FloatArray, std: FloatArray) -> FloatArray:
@@ -78,13 +119,9 @@ def _interval_probabilities(residuals: FloatArray, std: FloatArray) -> FloatArra
 
 
 def _standardised(residuals: FloatArray, std: FloatArray) -> FloatArray:
-    if residuals.shape != std.shape:
-        raise ValueError(
-            f"residuals and std must have one shape, got {residuals.shape} and {std.shape}"
-        )
-    if not np.all(std > 0.0):
-        raise ValueError(f"std must be positive, the smallest is {np.min(std)}")
-    return (_checked(residuals) / std).reshape(-1)
+    check_residuals(residuals, std)
+    z: FloatArray = (residuals / std).reshape(-1)
+    return z
 
 
 def _checked(residuals: FloatArray) -> FloatArray:

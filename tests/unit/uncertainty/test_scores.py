@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import norm
 
 from posterion.uncertainty.scores import (
+    MiscalibrationArea,
     gaussian_nll,
     interval_coverage,
     interval_half_width,
@@ -12,6 +13,7 @@ from posterion.uncertainty.scores import (
     miscalibration_area,
     reliability_curve,
     root_mean_square_error,
+    sharpness,
 )
 
 N_DRAWS = 40_000
@@ -110,3 +112,19 @@ def test_bad_input_is_named() -> None:
         gaussian_nll(np.zeros(2), np.array([1.0, 0.0]))
     with pytest.raises(ValueError, match="at least one residual"):
         mean_absolute_error(np.zeros(0))
+
+
+def test_sharpness_is_the_root_of_the_mean_variance() -> None:
+    assert sharpness(np.array([3.0, 4.0])) == pytest.approx(np.sqrt(12.5), abs=ROUNDING)
+
+
+def test_weighted_area_is_that_of_repeated_frames() -> None:
+    rng = np.random.default_rng(6)
+    frame = np.repeat(np.arange(10), 3)
+    residuals, std = rng.normal(scale=1.4, size=30), rng.uniform(0.5, 2.0, size=30)
+    counts = rng.integers(4, size=10)
+    each = counts[frame]
+    expected = miscalibration_area(np.repeat(residuals, each), np.repeat(std, each))
+    area = MiscalibrationArea(residuals, std, frame)
+    assert area(counts.astype(float)) == pytest.approx(expected, abs=ROUNDING)
+    assert np.isnan(area(np.zeros(10)))
