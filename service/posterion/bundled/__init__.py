@@ -1,1 +1,8 @@
 """Sample sets that ship with the package, and the recipes they were made with."""
+
+from importlib.resources import files
+
+
+def bundled_store() -> str:
+    """Path of the store that ships inside the package."""
+    return str(files("posterion") / "bundled" / "store")

@@ -3,7 +3,7 @@
 Building a graph is numpy and may run in any thread; collating copies to the device.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,6 +68,30 @@ def build_graph(structure: Structure, cutoff: float) -> Graph:
         vectors=vectors,
         distances=np.linalg.norm(vectors, axis=1),
     )
+
+
+def bounded_runs(
+    graphs: Sequence[Graph], *, n_edges: int, n_graphs: int | None = None
+) -> Iterator[slice]:
+    """Cut a sequence into runs to evaluate together.
+
+    Args:
+        graphs: Any number of graphs.
+        n_edges: Most edges of a run; a graph with more has a run of its own.
+        n_graphs: Most graphs of a run; None = any number.
+
+    Yields:
+        Slices of ``graphs`` in order, none empty.
+    """
+    start, edges = 0, 0
+    for index, graph in enumerate(graphs):
+        full = n_graphs is not None and index - start >= n_graphs
+        if index > start and (full or edges + graph.n_edges > n_edges):
+            yield slice(start, index)
+            start, edges = index, 0
+        edges += graph.n_edges
+    if graphs:
+        yield slice(start, len(graphs))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

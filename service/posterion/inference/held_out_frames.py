@@ -4,21 +4,24 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from posterion.graph.batch import build_graph, collate
+from posterion.graph.batch import bounded_runs, build_graph, collate
 from posterion.inference.bank import BankEngine
+from posterion.network.functional import NetworkOutputs
 from posterion.structures.ase_io import LabelledFrame
 from posterion.uncertainty.held_out import FloatArray, HeldOut
 
 FRAMES_PER_BATCH: Final = 16
 
+EDGES_PER_BATCH: Final = 16_384
+"""Large periodic frames are evaluated in smaller numbers."""
+
 
 def evaluate_held_out(
     engine: BankEngine, frames: Sequence[LabelledFrame], *, cutoff: float
 ) -> HeldOut:
-    """Evaluate every sample on every frame, in batches of sixteen.
+    """Evaluate every sample on every frame, in batches of at most sixteen.
 
     Args:
         engine: Holds the samples.
@@ -29,27 +32,50 @@ def evaluate_held_out(
         Predictions and references, atoms concatenated in the order of the frames.
     """
     graphs = [build_graph(frame.structure, cutoff) for frame in frames]
-    outputs = [
-        engine.evaluate(
-            collate(
-                graphs[start : start + FRAMES_PER_BATCH], dtype=engine.dtype, device=engine.device
-            ),
-            n_samples=None,
-            stress=False,
-        )
-        for start in range(0, len(graphs), FRAMES_PER_BATCH)
-    ]
+    runs = bounded_runs(graphs, n_edges=EDGES_PER_BATCH, n_graphs=FRAMES_PER_BATCH)
+    parts = []
+    for run in runs:
+        batch = collate(graphs[run], dtype=engine.dtype, device=engine.device)
+        outputs = engine.evaluate(batch, n_samples=None, stress=False)
+        parts.append(held_out_part(outputs, frames[run]))
+    return join_held_out(parts)
+
+
+def held_out_part(outputs: NetworkOutputs, frames: Sequence[LabelledFrame]) -> HeldOut:
+    """Put the answers for one batch beside the references.
+
+    Args:
+        outputs: What the engine answered.
+        frames: The frames of the batch, in its order.
+
+    Returns:
+        Predictions and references, float64 on the CPU.
+    """
+    sizes = [frame.structure.n_atoms for frame in frames]
     return HeldOut(
-        n_atoms=np.array([graph.n_atoms for graph in graphs], dtype=np.int64),
-        energies=_joined([part.energy for part in outputs], dim=1),
-        energy_std=_joined([part.energy_std for part in outputs], dim=0),
+        n_atoms=np.array(sizes, dtype=np.int64),
+        energies=_exact(outputs.energy),
+        energy_std=_exact(outputs.energy_std),
         energy_reference=np.array([frame.energy for frame in frames], dtype=np.float64),
-        forces=_joined([part.forces for part in outputs], dim=1),
-        force_std=_joined([part.force_std for part in outputs], dim=1),
+        forces=_exact(outputs.forces),
+        force_std=_exact(outputs.force_std),
         force_reference=np.concatenate([frame.forces for frame in frames]).astype(np.float64),
     )
 
 
-def _joined(parts: Sequence[Tensor], *, dim: int) -> FloatArray:
-    joined: FloatArray = torch.cat(list(parts), dim=dim).to("cpu", torch.float64).numpy()
-    return joined
+def join_held_out(parts: Sequence[HeldOut]) -> HeldOut:
+    """Concatenate batches of frames, at least one, evaluated by the same samples."""
+    return HeldOut(
+        n_atoms=np.concatenate([part.n_atoms for part in parts]),
+        energies=np.concatenate([part.energies for part in parts], axis=1),
+        energy_std=np.concatenate([part.energy_std for part in parts]),
+        energy_reference=np.concatenate([part.energy_reference for part in parts]),
+        forces=np.concatenate([part.forces for part in parts], axis=1),
+        force_std=np.concatenate([part.force_std for part in parts], axis=1),
+        force_reference=np.concatenate([part.force_reference for part in parts]),
+    )
+
+
+def _exact(tensor: Tensor) -> FloatArray:
+    exact: FloatArray = tensor.detach().cpu().double().numpy()
+    return exact

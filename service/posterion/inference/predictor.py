@@ -1,7 +1,7 @@
 """What a bank answers for structures: the one object that serving and training call."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,7 +16,7 @@ from posterion.errors import (
     UnsupportedElement,
     UnsupportedProperty,
 )
-from posterion.graph.batch import Graph, build_graph, collate
+from posterion.graph.batch import Graph, bounded_runs, build_graph, collate
 from posterion.inference.bank import BankEngine, ReferenceEngine, VectorizedEngine
 from posterion.inference.loading import SampleBank
 from posterion.inference.reduction import reduce_outputs
@@ -227,9 +227,9 @@ class Predictor:
                 graphs.append((index, self.prepare(structure)))
             except PosterionError as error:
                 results[index] = error
-        for part in _bounded(graphs):
-            evaluated = self.evaluate([graph for _, graph in part], options)
-            for (index, _), result in zip(part, evaluated, strict=True):
+        for run in bounded_runs([graph for _, graph in graphs], n_edges=EDGES_PER_BATCH):
+            evaluated = self.evaluate([graph for _, graph in graphs[run]], options)
+            for (index, _), result in zip(graphs[run], evaluated, strict=True):
                 results[index] = result
         return [result for result in results if result is not None]
 
@@ -271,17 +271,3 @@ def _check_neutral_singlet(structure: Structure) -> None:
 def _too_large(what: str, limit: int, found: int) -> StructureTooLarge:
     detail = f"expected at most {limit} {what}, got {found}"
     return StructureTooLarge(detail, faults=(Fault(pointer="", detail=detail),))
-
-
-def _bounded(graphs: Sequence[tuple[int, Graph]]) -> Iterator[list[tuple[int, Graph]]]:
-    """Cut a sequence into runs of at most `EDGES_PER_BATCH` edges, one graph at least."""
-    part: list[tuple[int, Graph]] = []
-    n_edges = 0
-    for index, graph in graphs:
-        if part and n_edges + graph.n_edges > EDGES_PER_BATCH:
-            yield part
-            part, n_edges = [], 0
-        part.append((index, graph))
-        n_edges += graph.n_edges
-    if part:
-        yield part

@@ -1,6 +1,5 @@
 """What an operator may choose about a service."""
 
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -15,6 +14,7 @@ from pydantic import (
 )
 
 from posterion.api.settings import ApiSettings
+from posterion.bundled import bundled_store
 from posterion.serving.formation import Cost
 from posterion_store import InvalidName
 from posterion_store.names import DEFAULT_ALIAS, check_alias, check_name
@@ -24,11 +24,6 @@ Ingress = Literal["haproxy", "ray"]
 
 CPU_BATCH = Cost(edges=16_384, atoms=16_384)
 CUDA_BATCH = Cost(edges=262_144, atoms=262_144)
-
-
-def bundled_store() -> str:
-    """Path of the store that ships inside the package."""
-    return str(files("posterion") / "bundled" / "store")
 
 
 def _check_bank(text: str) -> str:

@@ -95,6 +95,26 @@ def read_frames(path: Path) -> list[LabelledFrame]:
         DatasetError: If the file is missing, unreadable or empty, or if a frame lacks
             finite labels or is not a valid structure; the message names file and frame.
     """
+    frames = []
+    for frame in read_frames_apart(path):
+        if isinstance(frame, DatasetError):
+            raise frame
+        frames.append(frame)
+    return frames
+
+
+def read_frames_apart(path: Path) -> list[LabelledFrame | DatasetError]:
+    """Read the same files, but let a frame that cannot be used not spoil the others.
+
+    Args:
+        path: The file.
+
+    Returns:
+        One entry per frame in the order of the file: the frame, or what is wrong with it.
+
+    Raises:
+        DatasetError: If the file as a whole is missing, unreadable or empty.
+    """
     if not path.is_file():
         raise DatasetError(f"{path}: expected a data file, found none")
     frames = list(_read_npz(path) if path.suffix == ".npz" else _read_ase(path))
@@ -103,7 +123,7 @@ def read_frames(path: Path) -> list[LabelledFrame]:
     return frames
 
 
-def _read_npz(path: Path) -> Iterator[LabelledFrame]:
+def _read_npz(path: Path) -> Iterator[LabelledFrame | DatasetError]:
     numbers, coordinates, energies, forces = _npz_arrays(path)
     n_frames, n_atoms = len(energies), len(numbers)
     shapes = (numbers.ndim, energies.ndim, coordinates.shape, forces.shape)
@@ -115,12 +135,11 @@ def _read_npz(path: Path) -> Iterator[LabelledFrame]:
         )
     for number in range(n_frames):
         atoms = Atoms(numbers=numbers, positions=coordinates[number])
-        yield _checked_frame(
-            atoms,
+        labels = (
             float(energies[number]) * KCAL_PER_MOL,
             forces[number].astype(np.float64) * KCAL_PER_MOL,
-            f"{path}, frame {number}",
         )
+        yield _frame_or_error(atoms, labels, f"{path}, frame {number}")
 
 
 def _npz_arrays(path: Path) -> list[NDArray[np.float64]]:
@@ -134,7 +153,7 @@ def _npz_arrays(path: Path) -> list[NDArray[np.float64]]:
         ) from error
 
 
-def _read_ase(path: Path) -> Iterator[LabelledFrame]:
+def _read_ase(path: Path) -> Iterator[LabelledFrame | DatasetError]:
     try:
         images = list(ase.io.iread(path, index=":"))
     except (
@@ -147,10 +166,21 @@ def _read_ase(path: Path) -> Iterator[LabelledFrame]:
     ) as error:
         raise DatasetError(f"{path}: ASE cannot read it: {error}") from error
     for number, atoms in enumerate(images):
-        yield _labelled(atoms, f"{path}, frame {number}")
+        yield _frame_or_error(atoms, None, f"{path}, frame {number}")
 
 
-def _labelled(atoms: Atoms, where: str) -> LabelledFrame:
+def _frame_or_error(
+    atoms: Atoms, labels: tuple[float, NDArray[np.float64]] | None, where: str
+) -> LabelledFrame | DatasetError:
+    """Take energy and forces from the atoms' calculator unless they are given."""
+    try:
+        energy, forces = _labels(atoms, where) if labels is None else labels
+        return _checked_frame(atoms, energy, forces, where)
+    except DatasetError as error:
+        return error
+
+
+def _labels(atoms: Atoms, where: str) -> tuple[float, NDArray[np.float64]]:
     results = {} if atoms.calc is None else atoms.calc.results
     missing = [name for name in ("energy", "forces") if name not in results]
     if missing:
@@ -158,9 +188,7 @@ def _labelled(atoms: Atoms, where: str) -> LabelledFrame:
             f"{where}: expected energy (eV) and forces (eV/Angstrom) under ASE's calculator "
             f"keys, but {' and '.join(missing)} is missing"
         )
-    return _checked_frame(
-        atoms, float(results["energy"]), np.asarray(results["forces"], dtype=np.float64), where
-    )
+    return float(results["energy"]), np.asarray(results["forces"], dtype=np.float64)
 
 
 def _checked_frame(

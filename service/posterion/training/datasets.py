@@ -1,6 +1,5 @@
-"""Which frames train, which calibrate, which report; and a digest that names each set."""
+"""Which frames train, which calibrate, which report."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ import numpy as np
 
 from posterion.errors import DatasetError
 from posterion.structures.ase_io import LabelledFrame, read_frames
+from posterion.structures.frame_digest import frames_digest
 from posterion.training.config import DataConfig
 
 
@@ -36,21 +36,6 @@ class DataSplit:
     train: FrameSet
     calibration: FrameSet
     report: FrameSet
-
-
-def frames_digest(frames: Sequence[LabelledFrame]) -> str:
-    """Digest of frames in order, independent of the file format they came in."""
-    sha = hashlib.sha256()
-    for frame in frames:
-        structure = frame.structure
-        sha.update(np.int64(structure.n_atoms).tobytes())
-        sha.update(structure.atomic_numbers.astype("<i8").tobytes())
-        sha.update(structure.positions.astype("<f8").tobytes())
-        sha.update(bytes(structure.pbc))
-        sha.update(b"" if structure.cell is None else structure.cell.astype("<f8").tobytes())
-        sha.update(np.float64(frame.energy).astype("<f8").tobytes())
-        sha.update(frame.forces.astype("<f8").tobytes())
-    return f"sha256:{sha.hexdigest()}"
 
 
 def split_frames(config: DataConfig) -> DataSplit:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from posterion.graph.batch import Graph, build_graph, collate
+from posterion.graph.batch import Graph, bounded_runs, build_graph, collate
 from tests.support.structures import displaced, oxygen, water, zoo
 from tests.support.tolerances import ROUNDING, SINGLE_PRECISION
 
@@ -85,3 +85,18 @@ def test_batch_without_edges_has_empty_edges() -> None:
 def test_batch_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one graph, got none"):
         collate([], dtype=torch.float32, device="cpu")
+
+
+def test_runs_keep_order_and_bounds(graphs: list[Graph]) -> None:
+    sizes = [graph.n_edges for graph in graphs]
+    for n_edges, n_graphs in ((0, None), (100, None), (10**6, 3), (10**6, None)):
+        runs = list(bounded_runs(graphs, n_edges=n_edges, n_graphs=n_graphs))
+        assert [i for run in runs for i in range(run.start, run.stop)] == list(range(len(graphs)))
+        for run in runs:
+            length = run.stop - run.start
+            assert length == 1 or sum(sizes[run]) <= n_edges
+            assert 1 <= length <= (n_graphs or len(graphs))
+    # As few runs as the bounds allow.
+    assert len(list(bounded_runs(graphs, n_edges=10**6))) == 1
+    assert len(list(bounded_runs(graphs, n_edges=10**6, n_graphs=3))) == -(-len(graphs) // 3)
+    assert list(bounded_runs([], n_edges=1)) == []

@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from posterion.errors import DatasetError
 from posterion.structures.ase_io import (
     KCAL_PER_MOL,
+    LabelledFrame,
     atoms_from_structure,
     read_frames,
+    read_frames_apart,
     structure_from_atoms,
 )
 from posterion.structures.structure import Structure
@@ -199,3 +201,21 @@ def test_frame_that_is_no_neutral_singlet_is_named(
     ase.io.write(tmp_path / "ion.extxyz", [labelled(water()), atoms])
     with pytest.raises(DatasetError, match=f"frame 1: .*{message}"):
         read_frames(tmp_path / "ion.extxyz")
+
+
+def test_a_frame_that_cannot_be_used_leaves_the_others(tmp_path: Path) -> None:
+    bare = atoms_from_structure(water())
+    charged = labelled(water())
+    charged.info["charge"] = 1
+    path = tmp_path / "mixed.extxyz"
+    ase.io.write(path, [labelled(water()), bare, charged, labelled(water(), energy=3.0)])
+    first, unlabelled, ion, last = read_frames_apart(path)
+    assert isinstance(first, LabelledFrame)
+    assert isinstance(last, LabelledFrame)
+    assert (first.energy, last.energy) == (-1.5, 3.0)
+    assert isinstance(unlabelled, DatasetError)
+    assert "mixed.extxyz, frame 1: expected energy" in unlabelled.detail
+    assert isinstance(ion, DatasetError)
+    assert "mixed.extxyz, frame 2: expected a neutral singlet" in ion.detail
+    with pytest.raises(DatasetError, match="frame 1: expected energy"):
+        read_frames(path)

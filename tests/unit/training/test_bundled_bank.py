@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import posterion.bundled
-from posterion.serving.settings import bundled_store
+from posterion.bundled import bundled_store
 from posterion.training.config import load_config
 from posterion.training.job import _sampler_section
 from posterion_store import Store

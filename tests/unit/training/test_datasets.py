@@ -8,8 +8,9 @@ import pytest
 
 from posterion.errors import DatasetError
 from posterion.structures.ase_io import LabelledFrame
+from posterion.structures.frame_digest import frames_digest
 from posterion.training.config import DataConfig
-from posterion.training.datasets import DataSplit, FrameSet, frames_digest, split_frames
+from posterion.training.datasets import DataSplit, FrameSet, split_frames
 from posterion.training.normalization import fit_energy_reference, network_config
 from tests.support.data import morse_frames, write_extxyz
 from tests.support.structures import oxygen, triclinic, water
