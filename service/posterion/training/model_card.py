@@ -118,9 +118,29 @@ def _accuracy(metrics: JsonObject) -> str:
             _number(metrics["energy_nll"], ".3f"),
         ),
         (
+            "NLL of the exact mixture (nats)",
+            _number(metrics["force_nll_mixture"], ".3f"),
+            _number(metrics["energy_nll_mixture"], ".3f"),
+        ),
+        (
+            "CRPS of the exact mixture",
+            f"{_number(metrics['force_crps_mev_per_angstrom'], '.1f')} meV/Å",
+            f"{_number(metrics['energy_crps_mev'], '.2f')} meV",
+        ),
+        (
+            "Sharpness (RMS predicted standard deviation)",
+            f"{_number(metrics['force_sharpness_mev_per_angstrom'], '.1f')} meV/Å",
+            f"{_number(metrics['energy_sharpness_mev'], '.2f')} meV",
+        ),
+        (
             "Miscalibration area",
             _number(metrics["force_miscalibration_area"], ".3f"),
             _number(metrics["energy_miscalibration_area"], ".3f"),
+        ),
+        (
+            "Rank correlation of |error| and standard deviation",
+            _number(metrics["force_error_spread_rank_correlation"], ".2f"),
+            _number(metrics["energy_error_spread_rank_correlation"], ".2f"),
         ),
         (
             "Frames flagged by spread",
@@ -138,7 +158,8 @@ def _accuracy(metrics: JsonObject) -> str:
     ]
     return (
         f"## Accuracy\n\nMeasured on {metrics['n_frames']} report frames, used for nothing "
-        f"else.\n\n{_table(('', 'forces, per component', 'energies'), rows)}\n\n"
+        "else. What the scores mean: `docs/science/scores.md`.\n\n"
+        f"{_table(('', 'forces, per component', 'energies'), rows)}\n\n"
         f"{_table(('interval', 'forces inside', 'energies inside'), coverage)}\n\n"
         "![Predictions against references](parity.png)\n\n"
         "![Observed against nominal coverage](reliability.png)\n\n"
@@ -231,6 +252,8 @@ def _plain(value: JsonValue) -> str:
 
 
 def _number(value: JsonValue, form: str) -> str:
+    if value is None:
+        return "undefined"
     assert isinstance(value, int | float), f"metrics hold numbers, got {value!r}"
     return format(value, form)
 

@@ -4,33 +4,32 @@ The card is the README of the sample set. It is written from the same objects th
 manifest holds, so that the two cannot disagree.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import JsonValue
-from scipy.stats import spearmanr
 
+from posterion.figures.calibration import component_panel, error_figure, reliability_figure
+from posterion.figures.parity import parity_figure
 from posterion.training.model_card import write_model_card
-from posterion.training.report_figures import (
-    error_against_uncertainty_figure,
-    parity_figure,
-    reliability_figure,
+from posterion.training.report_input import ReportInput
+from posterion.uncertainty.bootstrap import Statistic, bootstrap
+from posterion.uncertainty.judged import judge_atoms
+from posterion.uncertainty.residuals import Residuals, energy_residuals, force_residuals
+from posterion.uncertainty.score_statistics import (
+    COVERAGE_LEVELS,
+    accuracy_statistics,
+    calibrated_nll_statistics,
+    predictive_statistics,
+    ranking_statistics,
 )
-from posterion.training.report_input import ReportInput, Residuals
-from posterion.uncertainty.mixture import MixtureMoments
-from posterion.uncertainty.scores import (
-    gaussian_nll,
-    interval_coverage,
-    mean_absolute_error,
-    miscalibration_area,
-    root_mean_square_error,
-)
+from posterion.uncertainty.scores import mean_absolute_error
 
-FloatArray = NDArray[np.float64]
 JsonObject = dict[str, JsonValue]
 
-COVERAGE_LEVELS = (0.50, 0.68, 0.90, 0.95)
+ERROR_THRESHOLDS: Final = (0.1, 0.3)
+"""Force errors of an atom above these are to be found, eV/Angstrom."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -59,8 +58,12 @@ def make_report(given: ReportInput) -> Report:
     forces, energies = report_residuals(given)
     figures = {
         "parity.png": parity_figure(forces, energies, n_atoms=given.held_out.n_atoms),
-        "reliability.png": reliability_figure(forces, energies),
-        "error_against_uncertainty.png": error_against_uncertainty_figure(forces),
+        "reliability.png": reliability_figure(
+            [("forces", forces), ("energies", energies)],
+            n_frames=given.held_out.n_structures,
+            title="Reliability on frames never used before",
+        ),
+        "error_against_uncertainty.png": error_figure([component_panel(forces)]),
     }
     card = write_model_card(given, metrics)
     return Report(metrics=metrics, files={"README.md": card.encode(), **figures})
@@ -68,16 +71,10 @@ def make_report(given: ReportInput) -> Report:
 
 def report_residuals(given: ReportInput) -> tuple[Residuals, Residuals]:
     """Force components (eV/Angstrom) and energies (eV), calibrated with all samples."""
-    held_out = given.held_out
-    n_samples = held_out.n_samples
-    entry = given.calibration.for_samples(n_samples)
-    forces = _residuals(
-        held_out.force_moments(n_samples), held_out.force_reference, entry.forces.factor
+    return (
+        force_residuals(given.held_out, given.calibration),
+        energy_residuals(given.held_out, given.calibration),
     )
-    energies = _residuals(
-        held_out.energy_moments(n_samples), held_out.energy_reference, entry.energy.factor
-    )
-    return forces, energies
 
 
 def report_metrics(given: ReportInput) -> JsonObject:
@@ -87,51 +84,69 @@ def report_metrics(given: ReportInput) -> JsonObject:
         given: The bank and its report frames.
 
     Returns:
-        A JSON object.
+        A JSON object; null where a score is undefined.
     """
     held_out = given.held_out
+    n_frames = held_out.n_structures
     entry = given.calibration.for_samples(held_out.n_samples)
     forces, energies = report_residuals(given)
     per_atom = energies.error / held_out.n_atoms
     return {
-        "n_frames": held_out.n_structures,
+        "n_frames": n_frames,
         "n_samples": held_out.n_samples,
-        "force_mae_mev_per_angstrom": 1e3 * mean_absolute_error(forces.error),
-        "force_rmse_mev_per_angstrom": 1e3 * root_mean_square_error(forces.error),
-        "force_nll": gaussian_nll(forces.error, forces.total),
-        "force_coverage": _coverages(forces),
-        "force_miscalibration_area": miscalibration_area(forces.error, forces.total),
-        "force_error_spread_rank_correlation": _rank_correlation(forces),
-        "energy_mae_mev": 1e3 * mean_absolute_error(energies.error),
-        "energy_rmse_mev": 1e3 * root_mean_square_error(energies.error),
+        **_quantity(forces, "force", "mev_per_angstrom", n_frames=n_frames),
+        "force_error_detection": _detection(forces, n_frames=n_frames),
+        **_quantity(energies, "energy", "mev", n_frames=n_frames),
         "energy_mae_mev_per_atom": 1e3 * mean_absolute_error(per_atom),
-        "energy_nll": gaussian_nll(energies.error, energies.total),
-        "energy_coverage": _coverages(energies),
-        "energy_miscalibration_area": miscalibration_area(energies.error, energies.total),
         "force_flagged_fraction": 1.0 - entry.force_epistemic_max.candidate_coverage,
         "energy_flagged_fraction": 1.0 - entry.energy_epistemic.candidate_coverage,
     }
 
 
-def _residuals(moments: MixtureMoments, reference: FloatArray, factor: float) -> Residuals:
-    return Residuals(
-        prediction=moments.mean.numpy().reshape(-1),
-        reference=reference.reshape(-1),
-        epistemic=factor * moments.epistemic.sqrt().numpy().reshape(-1),
-        total=factor * moments.total.sqrt().numpy().reshape(-1),
+def _quantity(residuals: Residuals, name: str, unit: str, *, n_frames: int) -> JsonObject:
+    found = _values(
+        accuracy_statistics(residuals, n_frames=n_frames)
+        | predictive_statistics(residuals, n_frames=n_frames)
+        | calibrated_nll_statistics(residuals, n_frames=n_frames),
+        n_frames=n_frames,
     )
-
-
-def _coverages(residuals: Residuals) -> JsonObject:
+    milli = {"mae": "mae", "rmse": "rmse", "crps": "crps_mixture", "sharpness": "sharpness"}
     return {
-        f"{level:.2f}": interval_coverage(residuals.error, residuals.total, level=level)
-        for level in COVERAGE_LEVELS
+        **{f"{name}_{short}_{unit}": _milli(found[key]) for short, key in milli.items()},
+        f"{name}_nll": found["nll_gaussian"],
+        f"{name}_nll_mixture": found["nll_mixture"],
+        f"{name}_cnll": {
+            key.removeprefix("cnll_"): value
+            for key, value in found.items()
+            if key.startswith("cnll_")
+        },
+        f"{name}_coverage": {
+            f"{level:.2f}": found[f"coverage_{100 * level:.0f}"] for level in COVERAGE_LEVELS
+        },
+        f"{name}_miscalibration_area": found["miscalibration_area"],
+        f"{name}_error_spread_rank_correlation": found["spearman"],
     }
 
 
-def _rank_correlation(residuals: Residuals) -> float | None:
-    """Spearman's rho of |error| and total standard deviation; None if one is constant."""
-    error = np.abs(residuals.error)
-    if np.ptp(error) == 0.0 or np.ptp(residuals.total) == 0.0:
-        return None
-    return float(spearmanr(error, residuals.total).statistic)
+def _detection(forces: Residuals, *, n_frames: int) -> JsonObject:
+    """Area under the ROC curve of each uncertainty, for errors of atoms above thresholds."""
+    atoms = judge_atoms(forces)
+    found = _values(ranking_statistics(atoms, thresholds=ERROR_THRESHOLDS), n_frames=n_frames)
+    return {
+        f"{threshold:g}": {
+            "fraction": found[f"fraction/error_above_{threshold:g}"],
+            "auroc": {
+                name: found[f"auroc/error_above_{threshold:g}/{name}"] for name in atoms.uncertainty
+            },
+        }
+        for threshold in ERROR_THRESHOLDS
+    }
+
+
+def _values(statistics: Mapping[str, Statistic], *, n_frames: int) -> dict[str, float | None]:
+    estimates = bootstrap(statistics, n_frames=[n_frames], n_resamples=0, seed=0)
+    return {name: estimate.value for name, estimate in estimates.items()}
+
+
+def _milli(value: float | None) -> float | None:
+    return None if value is None else 1e3 * value

@@ -3,15 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import JsonValue
 
 from posterion.uncertainty.calibration import Calibration
 from posterion.uncertainty.domain import TrainingDomain
 from posterion.uncertainty.held_out import HeldOut
-
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -53,25 +49,3 @@ class ReportInput:
     diagnostics: Mapping[str, JsonValue]
     n_chains: int
     software: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Residuals:
-    """One quantity on the report frames, flattened, calibrated with all samples.
-
-    Attributes:
-        prediction: Mean over the samples, shape ``(n,)``.
-        reference: Shape ``(n,)``.
-        epistemic: Calibrated standard deviation, shape ``(n,)``.
-        total: Calibrated total standard deviation, shape ``(n,)``.
-    """
-
-    prediction: FloatArray
-    reference: FloatArray
-    epistemic: FloatArray
-    total: FloatArray
-
-    @property
-    def error(self) -> FloatArray:
-        """Prediction minus reference, shape ``(n,)``."""
-        return self.prediction - self.reference

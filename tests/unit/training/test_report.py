@@ -9,11 +9,11 @@ import pytest
 from matplotlib.image import imread
 from pydantic import JsonValue
 
+from posterion.figures.calibration import binned_errors
 from posterion.structures.structure import Structure
 from posterion.training.model_card import write_model_card
 from posterion.training.report import Report, make_report, report_metrics
-from posterion.training.report_figures import binned_errors
-from posterion.training.report_input import ReportInput, Residuals
+from posterion.training.report_input import ReportInput
 from posterion.uncertainty.calibration import Calibration
 from posterion.uncertainty.domain import fit_domain
 from posterion.uncertainty.fitting import fit_calibration, with_measured_coverage
@@ -151,10 +151,7 @@ def test_bins_of_a_calibrated_gaussian_lie_on_the_diagonal() -> None:
     rng = np.random.default_rng(0)
     total = rng.uniform(0.1, 1.0, size=24_000)
     error = rng.normal(scale=total)
-    residuals = Residuals(
-        prediction=error, reference=np.zeros_like(error), epistemic=total, total=total
-    )
-    predicted, observed = binned_errors(residuals)
+    predicted, observed = binned_errors(total, error)
     assert len(predicted) == 12
     # Five standard errors of an RMS over 2000 values: 5 / sqrt(2 x 2000).
     np.testing.assert_allclose(observed, predicted, rtol=5 / np.sqrt(4000))
@@ -178,3 +175,21 @@ def test_a_structure_without_carbon_has_an_alphabetical_formula(
     )
     card = write_model_card(replace(given, domain=fit_domain([water], cutoff=4.5)), report.metrics)
     assert "of composition H2O." in card
+
+
+def test_metrics_hold_the_scores_of_the_predictive_distribution(report: Report) -> None:
+    metrics = report.metrics
+    for quantity, unit in (("force", "mev_per_angstrom"), ("energy", "mev")):
+        # A Gaussian truth scores a little better under its moments than under eight samples.
+        gaussian = number(metrics, f"{quantity}_nll")
+        assert number(metrics, f"{quantity}_nll_mixture") == pytest.approx(gaussian, abs=0.05)
+        mae = number(metrics, f"{quantity}_mae_{unit}")
+        # For any Gaussian, CRPS = MAE / sqrt(2) if it is the true one.
+        crps = number(metrics, f"{quantity}_crps_{unit}")
+        assert crps == pytest.approx(mae / np.sqrt(2.0), rel=0.1)
+        cnll = metrics[f"{quantity}_cnll"]
+        assert isinstance(cnll, dict)
+        assert set(cnll) == {"epistemic", "total", "aleatoric"}
+    detection = metrics["force_error_detection"]
+    assert isinstance(detection, dict)
+    assert set(detection) == {"0.1", "0.3"}

@@ -1,0 +1,1 @@
+"""How scores and errors look: PNG bytes, no display, no global state."""
