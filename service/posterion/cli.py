@@ -138,7 +138,7 @@ def serve(  # noqa: PLR0913 - one parameter per option
 @app.command()
 def train(
     config: Annotated[
-        Path, typer.Argument(metavar="CONFIG.yaml", help="Data, network, sampler; see docs/.")
+        Path, typer.Argument(metavar="CONFIG.yaml", help="Data, network, method; see docs/.")
     ],
     *,
     store: Annotated[

@@ -45,7 +45,7 @@ def training_config(
             "readout_hidden": 4,
         },
         "pretraining": {"steps": 20, "learning_rate": 0.02, "average_decay": 0.9},
-        "sampler": sampler(),
+        "method": sampler(),
         "execution": {
             "device": "cpu",
             "compile": "never",
@@ -57,8 +57,9 @@ def training_config(
 
 
 def sampler(kind: str = "inverse-gradient-variance", **changes: object) -> dict[str, Any]:
-    """The sampler's section: a few steps of every phase."""
+    """The section of a chain: a few steps of every phase."""
     return {
+        "kind": "sghmc",
         "preconditioner": {"kind": kind} | PRECONDITIONERS[kind],
         "ramp_steps": 6,
         "burn_in_steps": 9,

@@ -156,6 +156,7 @@ def _concatenate(parts: Iterable[NetworkOutputs]) -> NetworkOutputs:
     if len(outputs) == 1:
         return first
     stresses = [part.stress for part in outputs if part.stress is not None]
+    told = [p.force_epistemic_std for p in outputs if p.force_epistemic_std is not None]
     return NetworkOutputs(
         energy=torch.cat([part.energy for part in outputs]),
         forces=torch.cat([part.forces for part in outputs]),
@@ -163,6 +164,7 @@ def _concatenate(parts: Iterable[NetworkOutputs]) -> NetworkOutputs:
         force_std=torch.cat([part.force_std for part in outputs]),
         energy_std=first.energy_std,
         latent=torch.cat([part.latent for part in outputs]),
+        force_epistemic_std=torch.cat(told) if told else None,
     )
 
 

@@ -51,6 +51,7 @@ def held_out_part(outputs: NetworkOutputs, frames: Sequence[LabelledFrame]) -> H
     Returns:
         Predictions and references, float64 on the CPU.
     """
+    told = outputs.force_epistemic_std
     sizes = [frame.structure.n_atoms for frame in frames]
     return HeldOut(
         n_atoms=np.array(sizes, dtype=np.int64),
@@ -60,11 +61,13 @@ def held_out_part(outputs: NetworkOutputs, frames: Sequence[LabelledFrame]) -> H
         forces=_exact(outputs.forces),
         force_std=_exact(outputs.force_std),
         force_reference=np.concatenate([frame.forces for frame in frames]).astype(np.float64),
+        force_epistemic_std=None if told is None else _exact(told),
     )
 
 
 def join_held_out(parts: Sequence[HeldOut]) -> HeldOut:
     """Concatenate batches of frames, at least one, evaluated by the same samples."""
+    told = [p.force_epistemic_std for p in parts if p.force_epistemic_std is not None]
     return HeldOut(
         n_atoms=np.concatenate([part.n_atoms for part in parts]),
         energies=np.concatenate([part.energies for part in parts], axis=1),
@@ -73,6 +76,7 @@ def join_held_out(parts: Sequence[HeldOut]) -> HeldOut:
         forces=np.concatenate([part.forces for part in parts], axis=1),
         force_std=np.concatenate([part.force_std for part in parts], axis=1),
         force_reference=np.concatenate([part.force_reference for part in parts]),
+        force_epistemic_std=np.concatenate(told, axis=1) if told else None,
     )
 
 

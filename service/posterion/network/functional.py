@@ -27,6 +27,9 @@ class NetworkOutputs(NamedTuple):
         force_std: Aleatoric force noise per component, ``(n_samples, n_atoms)``.
         energy_std: Aleatoric energy noise, shape ``(n_structures,)``, eV.
         latent: Final scalars, shape ``(n_samples, n_atoms, n_features)``.
+        force_epistemic_std: What each sample itself says it does not know of a force
+            component, ``(n_samples, n_atoms)``, eV/Angstrom; None where samples say
+            nothing of the kind, and only their spread is epistemic.
     """
 
     energy: Tensor
@@ -35,6 +38,7 @@ class NetworkOutputs(NamedTuple):
     force_std: Tensor
     energy_std: Tensor
     latent: Tensor
+    force_epistemic_std: Tensor | None = None
 
 
 class CentredOutputs(NamedTuple):

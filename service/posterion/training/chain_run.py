@@ -74,7 +74,7 @@ class ChainRun:
         self._potential = potential
         self._probe = probe
         self._device = device
-        self._preconditioner = make_preconditioner(config.sampler.preconditioner)
+        self._preconditioner = make_preconditioner(config.method.preconditioner)
         seeds = [torch.Generator().manual_seed(config.seed * 1_000_003 + chain) for chain in chains]
         position = torch.stack([initial(seed) for seed in seeds]).to(device=device, dtype=dtype)
         self._order = [
@@ -145,7 +145,7 @@ class ChainRun:
         if self.retries > MAX_RETRIES:
             raise ChainDiverged(
                 f"diverged {self.retries} times although steps were halved each time; lower "
-                "pretraining.learning_rate or sampler.preconditioner.epsilon, and check the "
+                "pretraining.learning_rate or method.preconditioner.epsilon, and check the "
                 "labels of the data"
             )
 
@@ -181,7 +181,7 @@ class ChainRun:
         self._observe(gradient)
         if not plan.sets_step_size:
             return
-        sampler = self.config.sampler
+        sampler = self.config.method
         new = self._preconditioner.step_size(
             self._estimate,  # type: ignore[arg-type]  # the state this preconditioner made
             friction=sampler.friction,
@@ -217,7 +217,7 @@ class ChainRun:
             gradient,
             self._step_size,
             n_data=self.config.data.n_train,
-            friction=self.config.sampler.friction,
+            friction=self.config.method.friction,
             temperature=plan.temperature,
             generator=self._noise,
         )
@@ -229,7 +229,7 @@ class ChainRun:
                 frozen = self._frozen if self._frozen is not None else self._step_size
                 self.draws = self.draws.collect(self._chain.position, frozen)
         temperature = kinetic_temperature(
-            self._chain.momentum, self._step_size, self.config.sampler.friction
+            self._chain.momentum, self._step_size, self.config.method.friction
         )
         return float(temperature.mean())
 

@@ -46,7 +46,7 @@ class StepReport(NamedTuple):
 
 def phase_schedule(config: TrainingConfig) -> PhaseSchedule:
     """Steps of every phase, from the configuration."""
-    sampler = config.sampler
+    sampler = config.method
     preconditioner = sampler.preconditioner
     n_estimation = (
         preconditioner.minibatches

@@ -21,6 +21,7 @@ from rich.table import Table
 
 from posterion.training.config import TrainingConfig, load_config
 from posterion.training.job import Published, train
+from posterion.training.methods.registry import method_of
 from posterion.training.worker import Progress
 from posterion_store import Store
 
@@ -51,8 +52,7 @@ def run_training(
     target = Store.open(store)
     folder = run_dir or Path("runs") / config.name
     console.print(
-        f"[bold]{config.name}[/bold]: {config.n_chains} chains x {config.sampler.n_samples} "
-        f"samples, checkpoints in {folder}"
+        f"[bold]{config.name}[/bold]: {method_of(config).outcome}, checkpoints in {folder}"
     )
     with _progress_bars(console) as bars:
         shown: dict[tuple[int, ...], TaskID] = {}

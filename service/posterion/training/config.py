@@ -130,7 +130,7 @@ class TrainingConfig(Section):
     prior: PriorConfig = PriorConfig()
     likelihood: LikelihoodConfig = LikelihoodConfig()
     pretraining: PretrainingConfig = PretrainingConfig()
-    sampler: SamplerConfig = SamplerConfig()
+    method: SamplerConfig = SamplerConfig()
     execution: ExecutionConfig = ExecutionConfig()
     gates: GateConfig = GateConfig()
 
@@ -141,9 +141,9 @@ class TrainingConfig(Section):
                 f"batch_size must not exceed data.n_train, got {self.batch_size} "
                 f"and {self.data.n_train}"
             )
-        if self.n_chains * self.sampler.n_samples < 2:
+        if self.n_chains * self.method.n_samples < 2:
             raise ValueError(
-                "n_chains times sampler.n_samples must be at least 2: the spread of one "
+                "n_chains times method.n_samples must be at least 2: the spread of one "
                 "sample is undefined"
             )
         return self

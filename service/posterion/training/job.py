@@ -9,7 +9,6 @@ from pathlib import Path
 
 import torch
 from pydantic import JsonValue
-from torch import Tensor
 
 from posterion.errors import DiagnosticsRefused
 from posterion.inference.bank import VectorizedEngine
@@ -19,9 +18,9 @@ from posterion.network.config import EnergyReference
 from posterion.network.functional import NetworkFunction
 from posterion.training.checkpoint import load_checkpoint, write_atomically
 from posterion.training.config import TrainingConfig
-from posterion.training.convergence import diagnose, failed_gates
 from posterion.training.energy_noise import fit_energy_noise, with_energy_noise
 from posterion.training.history import history_figure, read_log
+from posterion.training.methods.protocol import BankSamples, FinishedGroup, TrainedOn
 from posterion.training.plan import RunPlan, plan_run
 from posterion.training.report import Report, make_report
 from posterion.training.report_input import ReportInput
@@ -43,7 +42,7 @@ class Published:
     Attributes:
         digest: Digest of the manifest, ``sha256:...``.
         metrics: Figures on the report set.
-        diagnostics: How the chains ran.
+        diagnostics: How the members ran.
         folder: Run folder, with logs and plots.
     """
 
@@ -54,21 +53,15 @@ class Published:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Chains:
-    """What the chains left behind.
+class Outcome:
+    """What the members left behind.
 
     Attributes:
-        parameters: Draws in the order of evaluation, ``(n_samples, n_parameters)``: first
-            draws of all chains, then second draws, so that the first few samples already
-            span the chains.
-        origin: Chain and draw of each row of ``parameters``.
-        diagnostics: How the chains ran.
+        samples: Parameter vectors and how the members ran.
         history: Plot of loss and temperature, PNG.
     """
 
-    parameters: Tensor
-    origin: tuple[tuple[int, int], ...]
-    diagnostics: dict[str, JsonValue]
+    samples: BankSamples
     history: bytes
 
 
@@ -87,7 +80,7 @@ def train(
         config: The run.
         store: Where to publish.
         folder: Run folder.
-        report: Called with every sign of life of the chains.
+        report: Called with every sign of life of the members.
         alias: Alias that is moved to the new version.
         accept_diagnostics: Publish although a gate is not passed; the card says so.
 
@@ -101,10 +94,9 @@ def train(
     plan = plan_run(config, folder)
     tasks = [plan.task(chains) for chains in plan.groups]
     run_workers(tasks, n_workers=plan.n_workers, report=report)
-    chains = collect_chains(plan)
-    failures = failed_gates(
-        chains.diagnostics, config.gates, temperature=config.sampler.temperature
-    )
+    outcome = collect(plan)
+    diagnostics = outcome.samples.diagnostics
+    failures = plan.method.failed_gates(diagnostics)
     if failures and not accept_diagnostics:
         raise DiagnosticsRefused(
             "the chains are not fit for publication:\n  "
@@ -112,61 +104,39 @@ def train(
             + f"\nsee {folder / HISTORY_FILE}. Longer burn-in or sampling is the cure; "
             "--accept-diagnostics publishes all the same and the model card says so"
         )
-    chains.diagnostics["failed_gates"] = list(failures)
-    return publish(plan, chains, store=store, alias=alias)
+    diagnostics["failed_gates"] = list(failures)
+    return publish(plan, outcome, store=store, alias=alias)
 
 
-def collect_chains(plan: RunPlan) -> Chains:
-    """Read the finished checkpoints and logs of all chains."""
-    draws, traces, step_sizes, halvings = [], [], [], []
-    logs = {}
-    for group in plan.groups:
-        task = plan.task(group)
-        state = load_checkpoint(task.folder / CHECKPOINT, fingerprint=plan.fingerprint)
-        draws.append(_series(state, "draws"))
-        traces.append(_series(state, "traces"))
-        step_sizes.append(state["frozen.eta"])
-        halvings.append(int(state["retries"]))
-        logs[f"chain {', '.join(map(str, group))}"] = read_log(task.folder / "log.csv")
-    # A chain run for longer earlier on may have more than this run asks for.
-    by_chain = torch.cat([kept[:, : plan.config.sampler.n_samples] for kept in draws])
-    n_traces = min(kept.shape[1] for kept in traces)
-    n_chains, n_draws, _ = by_chain.shape
-    diagnostics = diagnose(
-        torch.cat([kept[:, :n_traces] for kept in traces]),
-        torch.cat(step_sizes),
-        logs,
-        n_labels=_labels_per_frame(plan),
+def collect(plan: RunPlan) -> Outcome:
+    """Read the finished checkpoints and logs, and let the method turn them into samples."""
+    groups = []
+    for chains in plan.groups:
+        folder = plan.task(chains).folder
+        state = load_checkpoint(folder / CHECKPOINT, fingerprint=plan.fingerprint)
+        groups.append(FinishedGroup(chains=chains, state=state, log=read_log(folder / "log.csv")))
+    samples = plan.method.bank(
+        groups,
+        TrainedOn(
+            network=plan.network,
+            reference=plan.reference,
+            frames=plan.split.train.frames,
+            device=plan.device,
+        ),
     )
-    diagnostics["step_size_halvings"] = list(halvings)
-    history = history_figure(logs)
+    samples.diagnostics["gradient_evaluations"] = plan.config.n_chains * plan.method.n_steps
+    samples.diagnostics["step_size_halvings"] = [int(group.state["retries"]) for group in groups]
+    history = history_figure({group.name: group.log for group in groups})
     write_atomically(plan.folder / HISTORY_FILE, history)
-    return Chains(
-        parameters=by_chain.transpose(0, 1).reshape(n_chains * n_draws, -1),
-        origin=tuple((chain, draw) for draw in range(n_draws) for chain in range(n_chains)),
-        diagnostics=diagnostics,
-        history=history,
-    )
+    return Outcome(samples=samples, history=history)
 
 
-def _labels_per_frame(plan: RunPlan) -> float:
-    """Mean number of labels of a training frame: its energy and its force components."""
-    frames = plan.split.train.frames
-    return 1.0 + 3.0 * sum(frame.structure.n_atoms for frame in frames) / len(frames)
-
-
-def _series(state: Mapping[str, Tensor], name: str) -> Tensor:
-    """Stack ``name.0``, ``name.1``, ... to ``(n_chains, n, ...)``."""
-    count = sum(key.startswith(f"{name}.") for key in state)
-    return torch.stack([state[f"{name}.{i}"] for i in range(count)], dim=1)
-
-
-def publish(plan: RunPlan, chains: Chains, *, store: Store, alias: str) -> Published:
+def publish(plan: RunPlan, outcome: Outcome, *, store: Store, alias: str) -> Published:
     """Calibrate, measure, write the model card, and put everything into the store.
 
     Args:
         plan: The run.
-        chains: Its samples.
+        outcome: Its samples.
         store: Where to publish.
         alias: Alias that is moved to the new version.
 
@@ -174,15 +144,15 @@ def publish(plan: RunPlan, chains: Chains, *, store: Store, alias: str) -> Publi
         What was published.
     """
     now = datetime.now(UTC)
-    reference, calibration, held_out = _calibrate(plan, chains, date=now.date().isoformat())
+    reference, calibration, held_out = _calibrate(plan, outcome, date=now.date().isoformat())
     plan = replace(plan, reference=reference)
     domain = fit_domain(
         [frame.structure for frame in plan.split.train.frames], cutoff=plan.network.cutoff
     )
     created_at = now.strftime("%Y-%m-%dT%H:%M:%SZ")
-    given = _report_input(plan, chains, calibration, domain, held_out, created_at)
+    given = _report_input(plan, outcome, calibration, domain, held_out, created_at)
     report = make_report(given)
-    manifest = _manifest(plan, chains, given, report, store)
+    manifest = _manifest(plan, outcome, given, report, store)
     digest = store.publish(manifest)
     store.promote(manifest.name, digest, alias=alias, by="posterion train")
     for name, data in report.files.items():
@@ -194,19 +164,19 @@ def publish(plan: RunPlan, chains: Chains, *, store: Store, alias: str) -> Publi
     return Published(
         digest=digest,
         metrics=report.metrics,
-        diagnostics=chains.diagnostics,
+        diagnostics=outcome.samples.diagnostics,
         folder=plan.folder,
     )
 
 
 def _calibrate(
-    plan: RunPlan, chains: Chains, *, date: str
+    plan: RunPlan, outcome: Outcome, *, date: str
 ) -> tuple[EnergyReference, Calibration, HeldOut]:
     """Fit on the calibration frames, measure coverage on the report frames."""
     function = NetworkFunction(
         plan.network, plan.reference, dtype=torch.float32, device=plan.device
     )
-    engine = VectorizedEngine(function, chains.parameters)
+    engine = VectorizedEngine(function, outcome.samples.parameters)
     cutoff = plan.network.cutoff
     fitted_on, measured_on = plan.split.calibration, plan.split.report
     seen = evaluate_held_out(engine, fitted_on.frames, cutoff=cutoff)
@@ -223,7 +193,7 @@ def _calibrate(
 
 def _report_input(
     plan: RunPlan,
-    chains: Chains,
+    outcome: Outcome,
     calibration: Calibration,
     domain: TrainingDomain,
     held_out: HeldOut,
@@ -237,7 +207,7 @@ def _report_input(
         licence=config.licence,
         level_of_theory=config.level_of_theory,
         created_at=created_at,
-        method=config.sampler.kind,
+        method=config.method.kind,
         periodic=all(frame.structure.fully_periodic for frame in plan.split.train.frames),
         held_out=held_out,
         calibration=calibration,
@@ -252,29 +222,31 @@ def _report_input(
             for frames in sets
         ],
         network=plan.network.model_dump(mode="json"),
-        sampler=_sampler_section(config),
-        diagnostics=chains.diagnostics,
-        n_chains=config.n_chains,
+        sampler=sampler_section(config),
+        diagnostics=outcome.samples.diagnostics,
+        outcome=plan.method.outcome,
+        reading=plan.method.reading,
         software={
             name: importlib.metadata.version(name) for name in ("posterion", "torch", "e3nn")
         },
     )
 
 
-def _sampler_section(config: TrainingConfig) -> dict[str, JsonValue]:
-    sections = {"sampler", "prior", "likelihood", "pretraining", "batch_size", "n_chains", "seed"}
+def sampler_section(config: TrainingConfig) -> dict[str, JsonValue]:
+    """Settings of the method and of what its members were trained with, for the manifest."""
+    sections = {"method", "prior", "likelihood", "pretraining", "batch_size", "n_chains", "seed"}
     chosen: dict[str, JsonValue] = config.model_dump(mode="json", include=sections)
     return chosen
 
 
 def _manifest(
-    plan: RunPlan, chains: Chains, given: ReportInput, report: Report, store: Store
+    plan: RunPlan, outcome: Outcome, given: ReportInput, report: Report, store: Store
 ) -> Manifest:
     samples = []
-    for row, (chain, draw) in zip(chains.parameters, chains.origin, strict=True):
+    for row, (chain, draw) in zip(outcome.samples.parameters, outcome.samples.origin, strict=True):
         blob = store.put_blob(encode_sample(row.to(torch.float32).numpy()))
         samples.append(SampleEntry(sha256=blob.sha256, size=blob.size, chain=chain, draw=draw))
-    contents = {**report.files, HISTORY_FILE: chains.history}
+    contents = {**report.files, **outcome.samples.files, HISTORY_FILE: outcome.history}
     files: dict[str, BlobRef] = {name: store.put_blob(data) for name, data in contents.items()}
     return Manifest(
         name=given.name,

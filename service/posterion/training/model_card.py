@@ -1,7 +1,6 @@
 """How a model card reads: Markdown for people, from the numbers the manifest holds."""
 
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 from ase.data import chemical_symbols
 from pydantic import JsonValue
@@ -44,7 +43,7 @@ def _heading(given: ReportInput) -> str:
             ("Cutoff", f"{_number(given.network['cutoff'], 'g')} Å"),
             ("Periodic structures in training", "yes" if given.periodic else "no"),
             ("Level of theory", given.level_of_theory),
-            ("Posterior samples", f"{given.calibration.n_samples} from {given.n_chains} chains"),
+            ("Posterior samples", f"{given.calibration.n_samples}: {given.outcome}"),
             ("Made", given.created_at),
             ("Licence", given.licence),
         ],
@@ -73,23 +72,12 @@ def _data(given: ReportInput) -> str:
     )
 
 
-READING: Final = (
-    "How to read them. The kinetic temperature says only that the momenta are warm. A "
-    "configurational temperature far below the posterior's says that weights about which the "
-    "data say little have hardly moved from where the chain started, and an effective sample "
-    "size near the number of chains that each chain explores one neighbourhood: the spread "
-    "between chains then carries most of the uncertainty. Each halving of the step size makes "
-    "a chain twice as slow. R-hat within chains near 1 says that the forces do not drift, not "
-    "that the posterior was explored."
-)
-
-
 def _sampling(given: ReportInput) -> str:
     return (
         "## Sampling\n\n"
         f"Method: `{given.method}`.\n\n"
         f"### Settings\n\n{_facts(given.sampler)}\n\n"
-        f"### Diagnostics\n\n{_facts(given.diagnostics)}\n\n{READING}\n\n"
+        f"### Diagnostics\n\n{_facts(given.diagnostics)}\n\n{given.reading}\n\n"
         f"### Network\n\n{_facts(given.network)}\n\n"
         f"### Software\n\n{_facts(dict(given.software))}"
     )

@@ -13,6 +13,8 @@ from posterion.network.config import EnergyReference, NetworkConfig
 from posterion.training.checkpoint import fingerprint_of
 from posterion.training.config import TrainingConfig
 from posterion.training.datasets import DataSplit, split_frames
+from posterion.training.methods.protocol import Method
+from posterion.training.methods.registry import method_of
 from posterion.training.normalization import fit_energy_reference, network_config
 from posterion.training.worker import WorkerTask
 
@@ -45,6 +47,11 @@ class RunPlan:
     device: str
     compiled: bool
     fingerprint: str
+
+    @property
+    def method(self) -> Method:
+        """What advances the members and turns them into samples."""
+        return method_of(self.config)
 
     @property
     def groups(self) -> tuple[tuple[int, ...], ...]:
@@ -108,7 +115,7 @@ def plan_run(config: TrainingConfig, folder: Path) -> RunPlan:
         "threads": config.execution.threads_per_chain,
         "prior": config.prior.model_dump(mode="json"),
         "pretraining": config.pretraining.model_dump(mode="json"),
-        "sampler": config.sampler.model_dump(mode="json", exclude={"n_samples"}),
+        "method": dict(method_of(config).identity),
     }
     return RunPlan(
         config=config,
@@ -131,7 +138,7 @@ def _compiled(config: TrainingConfig) -> bool:
             "install one, or write 'auto' to train without it, two to five times slower"
         )
     # Draws are left out: asking a finished run for more of them must not change its engine.
-    long_run = config.pretraining.steps + config.sampler.burn_in_steps >= COMPILE_FROM_STEPS
+    long_run = method_of(config).n_steps_to_draws >= COMPILE_FROM_STEPS
     return choice == "always" or (choice == "auto" and compiler is not None and long_run)
 
 

@@ -20,16 +20,17 @@ class ReportInput:
         licence: Licence of the sample set.
         level_of_theory: Of the reference data.
         created_at: ISO 8601, UTC.
-        method: Name of the sampler.
+        method: Kind of the method.
         periodic: Whether trained on periodic structures.
         held_out: Predictions and references of the report frames.
         calibration: Fitted on other frames; its coverages measured on these.
         domain: Of the training structures.
         datasets: Manifest entries: role, source, n_frames, digest.
         network: The network section of the manifest.
-        sampler: Settings of the sampler.
-        diagnostics: R-hat, effective sample sizes, temperatures.
-        n_chains: Chains that the samples come from.
+        sampler: Settings of the method and of what its members were trained with.
+        outcome: How many samples of what, in a few words.
+        diagnostics: How the members ran.
+        reading: How the diagnostics are to be read.
         software: Versions of the packages that drew the samples.
     """
 
@@ -46,6 +47,7 @@ class ReportInput:
     datasets: Sequence[Mapping[str, JsonValue]]
     network: Mapping[str, JsonValue]
     sampler: Mapping[str, JsonValue]
+    outcome: str
     diagnostics: Mapping[str, JsonValue]
-    n_chains: int
+    reading: str
     software: Mapping[str, str]

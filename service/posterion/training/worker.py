@@ -13,33 +13,23 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import torch
-from torch import Tensor
 
 from posterion.errors import ChainDiverged, CheckpointMismatch
 from posterion.network.config import EnergyReference, NetworkConfig
 from posterion.network.functional import NetworkFunction
-from posterion.posterior.prior import GaussianPrior
 from posterion.structures.ase_io import LabelledFrame
 from posterion.training.chain_log import ChainLog, open_event_files
-from posterion.training.chain_run import ChainRun
-from posterion.training.chain_setup import Probe, phase_schedule
 from posterion.training.checkpoint import load_checkpoint, save_checkpoint
 from posterion.training.config import TrainingConfig
-from posterion.training.objective import (
-    PotentialFunction,
-    compile_potential,
-    make_potential,
-    pad_frames,
-    predict_padded,
-)
+from posterion.training.methods.protocol import MemberRun, Method
+from posterion.training.methods.registry import method_of
+from posterion.training.run_parts import RunParts, build_parts
 
 CHECKPOINT: Final = "checkpoint.safetensors"
+START: Final = "start.safetensors"
 
 LOCK_ATTEMPTS: Final = 60
 """Seconds to wait for another process to let go of a chain."""
-
-N_PROBE: Final = 8
-"""Training structures whose forces are compared between and within chains."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +57,11 @@ class WorkerTask:
     frames: tuple[LabelledFrame, ...]
     device: str
     compiled: bool
+
+    @property
+    def method(self) -> Method:
+        """What advances the members."""
+        return method_of(self.config)
 
 
 class Progress(NamedTuple):
@@ -98,7 +93,7 @@ def run_worker(task: WorkerTask, report: Callable[[Progress], None]) -> None:
     """
     torch.set_num_threads(task.config.execution.threads_per_chain)
     task.folder.mkdir(parents=True, exist_ok=True)
-    n_steps = phase_schedule(task.config).n_steps
+    n_steps = task.method.n_steps
     with _exclusive(task.folder):
         if _steps_done(task) >= n_steps:
             report(Progress(task.chains, n_steps, n_steps, "finished before"))
@@ -146,8 +141,9 @@ def _require_parent() -> None:
 
 
 def _advance_to_the_end(task: WorkerTask, report: Callable[[Progress], None]) -> None:
-    checkpoint, start = task.folder / CHECKPOINT, task.folder / "start.safetensors"
-    run = _build(task, report)
+    checkpoint, start = task.folder / CHECKPOINT, task.folder / START
+    run = task.method.start(task.chains, _parts(task, report))
+    n_steps = task.method.n_steps
     if checkpoint.exists():
         run.load_state_dict(load_checkpoint(checkpoint, fingerprint=task.fingerprint))
     else:
@@ -157,24 +153,36 @@ def _advance_to_the_end(task: WorkerTask, report: Callable[[Progress], None]) ->
         try:
             step = run.advance()
         except ChainDiverged as divergence:
-            _go_back(run, checkpoint, start, task.fingerprint, str(divergence))
+            _go_back(task, run, str(divergence))
             log = _log(task, run)
             continue
         log.add(step)
-        last = run.step == run.schedule.n_steps
+        last = run.step == n_steps
         if last or run.step % task.config.execution.log_every == 0:
             _require_parent()
             row = log.write(run.step)
-            report(Progress(task.chains, run.step, run.schedule.n_steps, row))
-        ends_pretraining = run.step == task.config.pretraining.steps
+            report(Progress(task.chains, run.step, n_steps, row))
+        starts = run.step == task.method.n_steps_to_start
         due = run.step % task.config.execution.checkpoint_every == 0
-        if ends_pretraining:
+        if starts:
             save_checkpoint(start, run.state_dict(), fingerprint=task.fingerprint)
-        if last or due or ends_pretraining:
+        if last or due or starts:
             save_checkpoint(checkpoint, run.state_dict(), fingerprint=task.fingerprint)
 
 
-def _log(task: WorkerTask, run: ChainRun) -> ChainLog:
+def _parts(task: WorkerTask, report: Callable[[Progress], None]) -> RunParts:
+    if task.compiled:
+        note = "compiling the training step (minutes, once)"
+        report(Progress(task.chains, 0, task.method.n_steps, note))
+    function = NetworkFunction(
+        task.network, task.reference, dtype=torch.float32, device=task.device
+    )
+    return build_parts(
+        task.config, task.frames, function, n_chains=len(task.chains), compiled=task.compiled
+    )
+
+
+def _log(task: WorkerTask, run: MemberRun) -> ChainLog:
     wanted = task.config.execution.tensorboard
     return ChainLog(
         task.folder / "log.csv",
@@ -183,78 +191,19 @@ def _log(task: WorkerTask, run: ChainRun) -> ChainLog:
     )
 
 
-def _go_back(run: ChainRun, checkpoint: Path, start: Path, fingerprint: str, reason: str) -> None:
+def _go_back(task: WorkerTask, run: MemberRun, reason: str) -> None:
     """Return to the last safe state and halve the steps.
 
-    A chain that already samples returns to the end of pretraining: its frozen step size
-    cannot change any more, so it has to be estimated anew.
+    A member that has passed its start returns to it; one before it, to its last checkpoint.
     """
+    checkpoint, start = task.folder / CHECKPOINT, task.folder / START
     retries = run.retries
-    pretrained = run.step >= run.config.pretraining.steps and start.exists()
-    source = start if pretrained else checkpoint
-    run.load_state_dict(load_checkpoint(source, fingerprint=fingerprint))
+    passed = run.step >= task.method.n_steps_to_start and start.exists()
+    source = start if passed else checkpoint
+    run.load_state_dict(load_checkpoint(source, fingerprint=task.fingerprint))
     run.retries = max(retries, run.retries)
     try:
         run.retreat()
     except ChainDiverged as error:
         raise ChainDiverged(f"{error.detail}. Last: {reason}") from error
-    save_checkpoint(checkpoint, run.state_dict(), fingerprint=fingerprint)
-
-
-def _build(task: WorkerTask, report: Callable[[Progress], None]) -> ChainRun:
-    function = NetworkFunction(
-        task.network, task.reference, dtype=torch.float32, device=task.device
-    )
-    frames = pad_frames(task.frames, function)
-    potential = make_potential(
-        function, frames, prior=GaussianPrior(std=task.config.prior.std), n_data=len(task.frames)
-    )
-    if task.compiled:
-        report(
-            Progress(
-                task.chains,
-                0,
-                phase_schedule(task.config).n_steps,
-                "compiling the training step (minutes, once)",
-            )
-        )
-        potential = _compiled(potential, function, task)
-    n_probe = min(N_PROBE, len(task.frames))
-    probed = torch.arange(n_probe, device=function.device)
-    probe_frames = type(frames)(*(field[probed] for field in frames))
-
-    def probe(parameters: Tensor) -> Tensor:
-        batch = type(frames)(
-            *(field.expand(len(parameters), *field.shape) for field in probe_frames)
-        )
-        _, forces, _ = predict_padded(function, parameters, batch, create_graph=False)
-        kept: Tensor = forces.detach()[:, probe_frames.atom_mask > 0].flatten(1)
-        return kept
-
-    return _chain_run(task, function, potential, probe)
-
-
-def _chain_run(
-    task: WorkerTask, function: NetworkFunction, potential: PotentialFunction, probe: Probe
-) -> ChainRun:
-    return ChainRun(
-        task.config,
-        task.chains,
-        potential=potential,
-        probe=probe,
-        initial=function.initial_parameters,
-        dtype=function.dtype,
-        device=function.device,
-    )
-
-
-def _compiled(
-    potential: PotentialFunction, function: NetworkFunction, task: WorkerTask
-) -> PotentialFunction:
-    n_chains = len(task.chains)
-    generator = torch.Generator().manual_seed(0)
-    row = function.initial_parameters(generator).to(function.device, function.dtype)
-    indices = torch.arange(task.config.batch_size, device=function.device)
-    return compile_potential(
-        potential, row.expand(n_chains, -1).clone(), indices.expand(n_chains, -1).clone()
-    )
+    save_checkpoint(checkpoint, run.state_dict(), fingerprint=task.fingerprint)

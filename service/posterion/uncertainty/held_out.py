@@ -28,6 +28,8 @@ class HeldOut:
         force_std: Aleatoric standard deviation of each component as every sample predicts
             it, shape ``(n_samples, n)``, eV/Angstrom.
         force_reference: Shape ``(n, 3)``, eV/Angstrom.
+        force_epistemic_std: Epistemic standard deviation of each component as every sample
+            itself predicts it, shape of ``force_std``; None where samples predict none.
     """
 
     n_atoms: IntArray
@@ -37,6 +39,7 @@ class HeldOut:
     forces: FloatArray
     force_std: FloatArray
     force_reference: FloatArray
+    force_epistemic_std: FloatArray | None = None
 
     def __post_init__(self) -> None:
         """Check the shapes against each other and that every number is finite."""
@@ -50,6 +53,8 @@ class HeldOut:
             "force_std": (n_samples, n),
             "force_reference": (n, 3),
         }
+        if self.force_epistemic_std is not None:
+            expected["force_epistemic_std"] = (n_samples, n)
         for field, shape in expected.items():
             found = getattr(self, field).shape
             if found != shape:

@@ -35,7 +35,8 @@ def ethanol(path: Path) -> TrainingConfig:
         data={"files": [path], "n_train": 300, "n_calibration": 40, "n_report": 100},
         network={"cutoff": 4.5, "n_layers": 3, "n_features": 16, "l_max": 1},
         pretraining={"steps": N_PRETRAINING, "learning_rate": 1e-2},
-        sampler={
+        method={
+            "kind": "sghmc",
             "preconditioner": {"kind": "inverse-gradient-variance", "minibatches": 100},
             "ramp_steps": 200,
             "burn_in_steps": 500,
@@ -66,7 +67,7 @@ def test_chain_keeps_what_pretraining_found(tmp_path: Path) -> None:
         for name in ("start", "checkpoint")
     )
     before = force_mae(plan, start["position"])
-    n_samples = plan.config.sampler.n_samples
+    n_samples = plan.config.method.n_samples
     after = force_mae(plan, torch.cat([end[f"draws.{i}"] for i in range(n_samples)]))
     log = read_log(task.folder / "log.csv")
     kinetic = float(np.mean(column(log, "t_kin", phase="sampling")))

@@ -67,7 +67,7 @@ def configuration(data: Path) -> dict[str, object]:
             "readout_hidden": 8,
         },
         pretraining={"steps": 150, "learning_rate": 0.02, "average_decay": 0.95},
-        sampler=sampler(ramp_steps=20, burn_in_steps=40, thinning_steps=12, n_samples=4),
+        method=sampler(ramp_steps=20, burn_in_steps=40, thinning_steps=12, n_samples=4),
         execution={
             "device": "cpu",
             "compile": "never",
@@ -219,14 +219,14 @@ def test_killed_run_started_again_gives_the_same_samples_bitwise(
 
 def test_wrong_configuration_is_named_before_anything_starts(config: Path, tmp_path: Path) -> None:
     wrong = yaml.safe_load(config.read_text())
-    wrong["sampler"]["friction"] = 1.5
+    wrong["method"]["friction"] = 1.5
     wrong["pretraining"]["stepz"] = 10
     (tmp_path / "wrong.yaml").write_text(yaml.safe_dump(wrong))
     where = place(tmp_path / "wrong.yaml", tmp_path)
     result = finish(where.command())
     assert result.returncode == 2
     assert "posterion: invalid-configuration: " in result.stderr
-    assert "sampler.friction" in result.stderr
+    assert "method.friction" in result.stderr
     assert "pretraining.stepz" in result.stderr
     assert "Traceback" not in result.stderr
     assert not where.folder.exists()

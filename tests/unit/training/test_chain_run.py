@@ -25,7 +25,7 @@ FINGERPRINT = "of this run"
 
 
 def config_of(preconditioner: str) -> TrainingConfig:
-    return training_config(sampler=sampler(preconditioner))
+    return training_config(method=sampler(preconditioner))
 
 
 def reload(run: ChainRun, config: TrainingConfig, path: Path) -> ChainRun:
@@ -61,7 +61,7 @@ def test_run_stopped_in_any_phase_continues_bitwise(preconditioner: str, tmp_pat
         for name, value in straight.state_dict().items():
             assert torch.equal(run.state_dict()[name], value), (step, name)
     draws = straight.draws.stacked()
-    assert draws.shape == (2, config.sampler.n_samples, draws.shape[2])
+    assert draws.shape == (2, config.method.n_samples, draws.shape[2])
     assert len({tuple(draw) for draw in draws.flatten(0, 1).tolist()}) == 6
 
 
@@ -77,7 +77,7 @@ def test_run_stopped_at_every_step_continues_bitwise(tmp_path: Path) -> None:
 
 
 def test_finished_run_goes_on_to_further_draws_bitwise(tmp_path: Path) -> None:
-    short, long = (training_config(sampler=sampler(n_samples=n)) for n in (2, 5))
+    short, long = (training_config(method=sampler(n_samples=n)) for n in (2, 5))
     first, straight = regression_run(short), regression_run(long)
     run_until(first, lambda run: run.finished)
     run_until(straight, lambda run: run.finished)

@@ -55,7 +55,7 @@ def test_wrong_value_of_any_field_is_named(path: tuple[str, ...], tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    "section", ["", "data", "network", "pretraining", "sampler", "execution", "gates"]
+    "section", ["", "data", "network", "pretraining", "method", "execution", "gates"]
 )
 def test_unknown_key_is_named(section: str, tmp_path: Path) -> None:
     path = (*([section] if section else []), "stepz")
@@ -66,11 +66,11 @@ def test_unknown_key_is_named(section: str, tmp_path: Path) -> None:
 def test_every_wrong_field_is_named_at_once(tmp_path: Path) -> None:
     wrong = document()
     wrong["batch_size"] = 0
-    wrong["sampler"]["friction"] = 1.5
+    wrong["method"]["friction"] = 1.5
     wrong["name"] = "Not A Name"
     with pytest.raises(ConfigurationError) as caught:
         load_config(written(tmp_path, wrong))
-    for name in ("batch_size", "sampler.friction", "name"):
+    for name in ("batch_size", "method.friction", "name"):
         assert f"\n  {name}: " in caught.value.detail
 
 
@@ -80,10 +80,10 @@ BEYOND = {
     ("network", "l_max"): 5,
     ("network", "n_radial"): 65,
     ("network", "envelope_degree"): 21,
-    ("sampler", "temperature"): 0.0,
-    ("sampler", "preconditioner", "epsilon"): 1.0,
-    ("sampler", "preconditioner", "kind"): "adam",
-    ("sampler", "burn_in_steps"): 2,
+    ("method", "temperature"): 0.0,
+    ("method", "preconditioner", "epsilon"): 1.0,
+    ("method", "preconditioner", "kind"): "adam",
+    ("method", "burn_in_steps"): 2,
     ("pretraining", "learning_rate"): float("inf"),
     ("data", "n_calibration"): 5,
     ("data", "files"): [],
@@ -113,8 +113,8 @@ def test_sizes_the_file_allows_are_sizes_the_network_allows(name: str) -> None:
 
 def test_one_sample_has_no_spread(tmp_path: Path) -> None:
     lonely = replaced(("n_chains",), 1)
-    lonely["sampler"]["n_samples"] = 1
-    with pytest.raises(ConfigurationError, match=r"n_chains times sampler\.n_samples"):
+    lonely["method"]["n_samples"] = 1
+    with pytest.raises(ConfigurationError, match=r"n_chains times method\.n_samples"):
         load_config(written(tmp_path, lonely))
 
 
@@ -160,4 +160,4 @@ def test_configuration_cannot_change() -> None:
 def test_recipe_of_the_bundled_set_is_valid() -> None:
     config = load_config(BUNDLED)
     assert isinstance(config, TrainingConfig)
-    assert config.n_chains * config.sampler.n_samples >= 8
+    assert config.n_chains * config.method.n_samples >= 8

@@ -49,7 +49,8 @@ def given() -> ReportInput:
         network={"elements": [1, 6, 8], "cutoff": 4.5, "n_layers": 2},
         sampler={"friction": 0.1, "chains": [0, 1]},
         diagnostics={"t_kin": 1.03145, "r_hat": {"within": 1.05}},
-        n_chains=2,
+        outcome="2 chains x 6 samples",
+        reading="R-hat near 1 is wanted.",
         software={"torch": "2.13"},
     )
 

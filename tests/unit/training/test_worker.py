@@ -16,7 +16,7 @@ from posterion.errors import ChainDiverged, CheckpointMismatch, ConfigurationErr
 from posterion.network.functional import NetworkFunction
 from posterion.posterior.prior import GaussianPrior
 from posterion.structures.ase_io import LabelledFrame
-from posterion.training import worker
+from posterion.training import run_parts, worker
 from posterion.training.chain_setup import phase_schedule
 from posterion.training.checkpoint import load_checkpoint
 from posterion.training.history import column, read_log
@@ -76,9 +76,9 @@ def test_worker_leaves_draws_traces_and_a_log(finished: Finished) -> None:
     state = state_of(task)
     n_steps = int(state["step"])
     assert signs[-1].step == signs[-1].n_steps == n_steps
-    draws = [state[f"draws.{i}"] for i in range(task.config.sampler.n_samples)]
+    draws = [state[f"draws.{i}"] for i in range(task.config.method.n_samples)]
     assert all(bool(draw.isfinite().all()) for draw in draws)
-    assert state["traces.0"].shape == (1, worker.N_PROBE * 9)
+    assert state["traces.0"].shape == (1, run_parts.N_PROBE * 9)
     log = read_log(task.folder / "log.csv")
     assert column(log, "step").tolist() == [*range(5, n_steps, 5), n_steps]
     assert set(log["phase"]) == {"pretraining", "estimation", "ramp", "burn-in", "sampling"}
@@ -151,7 +151,7 @@ def diverge_once(monkeypatch: pytest.MonkeyPatch, *, call: int) -> None:
         honest = make_potential(function, frames, prior=prior, n_data=n_data)
         return failing_at(call, honest)
 
-    monkeypatch.setattr(worker, "make_potential", failing)
+    monkeypatch.setattr(run_parts, "make_potential", failing)
 
 
 def test_divergence_while_pretraining_goes_back_to_the_last_checkpoint(
@@ -226,7 +226,7 @@ def test_fingerprint_covers_what_is_sampled_and_nothing_else(data: Path, tmp_pat
         {"description": "Another sentence."},
         {"gates": {"max_r_hat": 9.0}},
         {"execution": {"device": "cpu", "checkpoint_every": 99}},
-        {"sampler": sampler(n_samples=9)},
+        {"method": sampler(n_samples=9)},
     ]
     other: list[dict[str, object]] = [
         {"seed": 4},
@@ -234,8 +234,8 @@ def test_fingerprint_covers_what_is_sampled_and_nothing_else(data: Path, tmp_pat
         {"prior": {"std": 2.0}},
         {"likelihood": {"energy_std_per_sqrt_atom": 0.5}},
         {"pretraining": {"steps": 21}},
-        {"sampler": sampler(temperature=0.5)},
-        {"sampler": sampler("amsgrad")},
+        {"method": sampler(temperature=0.5)},
+        {"method": sampler("amsgrad")},
         {"network": {"n_features": 5}},
         {"execution": {"device": "cpu", "threads_per_chain": 2}},
     ]

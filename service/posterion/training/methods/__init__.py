@@ -1,0 +1,1 @@
+"""Uncertainty methods behind one protocol: each turns finished members into parameter vectors."""

@@ -1,0 +1,98 @@
+"""What the run of any method is built from: potential, probe forces, first parameters."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from posterion.network.functional import NetworkFunction
+from posterion.posterior.prior import GaussianPrior
+from posterion.structures.ase_io import LabelledFrame
+from posterion.training.chain_setup import Probe
+from posterion.training.config import TrainingConfig
+from posterion.training.objective import (
+    PaddedFrames,
+    PotentialFunction,
+    compile_potential,
+    make_potential,
+    pad_frames,
+    predict_padded,
+)
+
+N_PROBE: Final = 8
+"""Training structures whose forces are compared between and within chains."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunParts:
+    """What a run is built from: the same for every method.
+
+    Attributes:
+        potential: U/N of a minibatch and its gradient.
+        probe: Forces on probe structures.
+        initial: Draws the initial parameters of one member from a generator, shape
+            ``(n_parameters,)``.
+        dtype: Floating type of the members.
+        device: Where they run.
+    """
+
+    potential: PotentialFunction
+    probe: Probe
+    initial: Callable[[torch.Generator], Tensor]
+    dtype: torch.dtype
+    device: torch.device
+
+
+def build_parts(
+    config: TrainingConfig,
+    frames: Sequence[LabelledFrame],
+    function: NetworkFunction,
+    *,
+    n_chains: int,
+    compiled: bool,
+) -> RunParts:
+    """Build potential and probe for members that advance together.
+
+    Args:
+        config: The run.
+        frames: Training frames.
+        function: The network.
+        n_chains: Members of the group.
+        compiled: Whether the training step is compiled for that many.
+
+    Returns:
+        The parts.
+    """
+    padded = pad_frames(frames, function)
+    potential = make_potential(
+        function, padded, prior=GaussianPrior(std=config.prior.std), n_data=len(frames)
+    )
+    if compiled:
+        generator = torch.Generator().manual_seed(0)
+        row = function.initial_parameters(generator).to(function.device, function.dtype)
+        indices = torch.arange(config.batch_size, device=function.device)
+        potential = compile_potential(
+            potential, row.expand(n_chains, -1).clone(), indices.expand(n_chains, -1).clone()
+        )
+    return RunParts(
+        potential=potential,
+        probe=_probe(padded, function),
+        initial=function.initial_parameters,
+        dtype=function.dtype,
+        device=function.device,
+    )
+
+
+def _probe(frames: PaddedFrames, function: NetworkFunction) -> Probe:
+    n_probe = min(N_PROBE, frames.n_frames)
+    probed = PaddedFrames(*(field[:n_probe] for field in frames))
+
+    def probe(parameters: Tensor) -> Tensor:
+        batch = PaddedFrames(*(field.expand(len(parameters), *field.shape) for field in probed))
+        _, forces, _ = predict_padded(function, parameters, batch, create_graph=False)
+        kept: Tensor = forces.detach()[:, probed.atom_mask > 0].flatten(1)
+        return kept
+
+    return probe
