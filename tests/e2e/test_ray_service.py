@@ -183,7 +183,8 @@ def test_slow_clients_are_cut_off_and_the_others_answered(stage: Stage) -> None:
     with half_open_connections(service.url, 50) as connections, service.client() as client:
         reply = client.post("/v1/predict", json={"structures": [ETHANOL]})
         assert reply.status_code == 200
-        all_closed_after(connections, deadline_s=promised_s + 5.0)
+        # HAProxy counts anew from a connection's first byte, which may come at the last moment.
+        all_closed_after(connections, deadline_s=2.0 * promised_s + 5.0)
 
 
 def test_sigterm_answers_what_was_asked_and_leaves_no_process(stage: Stage) -> None:

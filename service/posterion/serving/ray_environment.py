@@ -87,6 +87,9 @@ def ray_environment(settings: ServeSettings, directory: Path, *, port: int) -> d
         # Replicas drain at our command, before Serve hears of the shutdown.
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0.1",
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "2",
+        # On a busy machine the ingress starts slowly; after three times 5 s, Ray's default,
+        # it would be killed while it starts, and the service with it.
+        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
     }
     if settings.ingress == "haproxy":
         environment |= _haproxy_environment(settings, directory, port)
