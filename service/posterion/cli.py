@@ -1,4 +1,4 @@
-"""What ``posterion`` does on a command line: demo, serve, train.
+"""What ``posterion`` does on a command line: demo, serve, train, evaluate.
 
 Exit codes: 0 done · 1 a check or a service failed · 2 wrong usage or configuration ·
 3 data, checkpoint or store cannot be used.
@@ -174,6 +174,68 @@ def train(
 
     run_training(
         config, store=store, run_dir=run_dir, alias=alias, accept_diagnostics=accept_diagnostics
+    )
+
+
+@app.command()
+def evaluate(  # noqa: PLR0913 - one parameter per option
+    bank: Annotated[str, typer.Argument(metavar="BANK", help="NAME, NAME@ALIAS or NAME@VERSION.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Labelled frames: extxyz, rMD17 npz, ...")
+    ],
+    *,
+    against: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE_OOD", help="Frames that should be told from those of FILE."),
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write every number as JSON.")
+    ] = None,
+    plots: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Default: evaluation-NAME, beside the JSON file."),
+    ] = None,
+    store: StoreUrl = None,
+    n_samples: Annotated[
+        int | None,
+        typer.Option("--samples", min=1, help="Use the first so many samples. Default: all."),
+    ] = None,
+    error_above: Annotated[
+        list[float] | None,
+        typer.Option(
+            metavar="X",
+            help="Force errors above X eV/Angstrom are to be found; repeat for several. "
+            "Default: 0.1 and 0.3.",
+        ),
+    ] = None,
+    resamples: Annotated[
+        int, typer.Option(min=0, help="Resamples of frames behind each interval; 0 = none.")
+    ] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Of the resamples.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+) -> None:
+    """Score a bank on labelled frames: errors, error bars, detection of errors, flags.
+
+    Every number comes with a 95 % interval; docs/science/scores.md explains them. Pictures
+    go to a folder. Frames that the bank cannot judge are named, never dropped in silence.
+
+    Example: posterion evaluate ethanol test.extxyz --against other.extxyz --json scores.json
+    """
+    from posterion.bundled import bundled_store
+    from posterion.evaluation.command import EvaluationRequest, run_evaluation, score_settings
+
+    run_evaluation(
+        EvaluationRequest(
+            bank=bank,
+            file=file,
+            against=against,
+            json_file=json_file,
+            plots=plots,
+            store=store or bundled_store(),
+            n_samples=n_samples,
+            device=device,
+            settings=score_settings(error_above, n_resamples=resamples, seed=seed),
+        )
     )
 
 

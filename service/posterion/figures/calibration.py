@@ -79,7 +79,7 @@ def reliability_figure(
     axes.set_xlabel("nominal coverage of the interval")
     axes.set_ylabel("observed fraction of references inside")
     axes.set_title(title)
-    axes.legend(frameon=False, loc="upper left")
+    figure.legend(frameon=False, loc="outside lower center", ncols=2)
     return png(figure)
 
 
@@ -105,7 +105,7 @@ def error_figure(shown: Sequence[ErrorPanel]) -> bytes:
     Returns:
         A PNG.
     """
-    figure, axes = panels(len(shown))
+    figure, axes = panels(len(shown), n_columns=2)
     for one, panel in zip(axes, shown, strict=True):
         _draw_errors(one, panel)
     limits = [(min(a.get_xlim()[0] for a in axes), max(a.get_xlim()[1] for a in axes))]
@@ -155,7 +155,7 @@ def _draw_errors(axes: Axes, panel: ErrorPanel) -> None:
         label="RMS error in equal bins",
     )
     ends = np.array([predicted[visible].min(), predicted[visible].max()])
-    axes.plot(ends, ends, color=GREY, linewidth=1, linestyle="--", label="calibrated")
+    axes.plot(ends, ends, color=GREY, linewidth=1, linestyle="--", label="as predicted")
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel(panel.predicted_label)
     axes.set_ylabel(panel.error_label)

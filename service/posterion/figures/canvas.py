@@ -30,10 +30,12 @@ UNCERTAINTY_COLOURS: Final = {
 _DOTS_PER_INCH: Final = 144
 
 
-def panels(n_columns: int) -> tuple[Figure, list[Axes]]:
-    """A figure of panels side by side."""
-    figure = Figure(figsize=(5.2 * n_columns, 4.6), layout="constrained", facecolor="white")
-    axes = [figure.add_subplot(1, n_columns, column + 1) for column in range(n_columns)]
+def panels(n_panels: int, *, n_columns: int = 3) -> tuple[Figure, list[Axes]]:
+    """A figure of panels, row by row, at most ``n_columns`` side by side."""
+    columns = min(n_panels, n_columns)
+    rows = -(-n_panels // columns)
+    figure = Figure(figsize=(5.2 * columns, 4.6 * rows), layout="constrained", facecolor="white")
+    axes = [figure.add_subplot(rows, columns, place + 1) for place in range(n_panels)]
     for one in axes:
         one.grid(visible=True, color="#e5e7eb", linewidth=0.6)
         one.set_axisbelow(True)

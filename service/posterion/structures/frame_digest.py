@@ -1,7 +1,8 @@
 """Which frames are the same: digests that do not depend on the file format."""
 
 import hashlib
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -11,6 +12,9 @@ from posterion.structures.structure import Structure
 
 GEOMETRY_RESOLUTION: Final = 1e-6
 """Angstrom. Files of one origin differ by less where they were printed differently."""
+
+FRAMES_FILE: Final = "frames.json"
+"""Name, in a sample set, of the file that names the frames it was made with."""
 
 
 def frames_digest(frames: Sequence[LabelledFrame]) -> str:
@@ -41,3 +45,31 @@ def geometry_digest(structure: Structure) -> str:
     for vectors in (structure.positions, cell):
         sha.update(np.rint(vectors / GEOMETRY_RESOLUTION).astype("<i8").tobytes())
     return sha.hexdigest()[:16]
+
+
+def encode_frame_names(sets: Mapping[str, Sequence[Structure]]) -> bytes:
+    """Name every frame of every set, so that later frames can be compared with them.
+
+    Args:
+        sets: Structures by role: ``train``, ``calibration``, ``report``.
+
+    Returns:
+        A JSON object: role to geometry digests.
+    """
+    names = {role: [geometry_digest(one) for one in frames] for role, frames in sets.items()}
+    return json.dumps(names, indent=0).encode()
+
+
+def decode_frame_names(data: bytes) -> dict[str, frozenset[str]]:
+    """Read what `encode_frame_names` wrote.
+
+    Raises:
+        ValueError: If it is something else.
+    """
+    names = json.loads(data)
+    if not isinstance(names, dict) or not all(
+        isinstance(digests, list) and all(isinstance(one, str) for one in digests)
+        for digests in names.values()
+    ):
+        raise ValueError("expected an object of lists of geometry digests")
+    return {role: frozenset(digests) for role, digests in names.items()}

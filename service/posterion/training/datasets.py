@@ -9,6 +9,7 @@ import numpy as np
 from posterion.errors import DatasetError
 from posterion.structures.ase_io import LabelledFrame, read_frames
 from posterion.structures.frame_digest import frames_digest
+from posterion.structures.structure import Structure
 from posterion.training.config import DataConfig
 
 
@@ -36,6 +37,14 @@ class DataSplit:
     train: FrameSet
     calibration: FrameSet
     report: FrameSet
+
+    @property
+    def structures(self) -> dict[str, list[Structure]]:
+        """The structures of each set by its role."""
+        return {
+            one.role: [frame.structure for frame in one.frames]
+            for one in (self.train, self.calibration, self.report)
+        }
 
 
 def split_frames(config: DataConfig) -> DataSplit:

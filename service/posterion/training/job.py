@@ -16,6 +16,7 @@ from posterion.inference.held_out_frames import evaluate_held_out
 from posterion.inference.sample_file import encode_sample
 from posterion.network.config import EnergyReference
 from posterion.network.functional import NetworkFunction
+from posterion.structures.frame_digest import FRAMES_FILE, encode_frame_names
 from posterion.training.checkpoint import load_checkpoint, write_atomically
 from posterion.training.config import TrainingConfig
 from posterion.training.energy_noise import fit_energy_noise, with_energy_noise
@@ -246,7 +247,12 @@ def _manifest(
     for row, (chain, draw) in zip(outcome.samples.parameters, outcome.samples.origin, strict=True):
         blob = store.put_blob(encode_sample(row.to(torch.float32).numpy()))
         samples.append(SampleEntry(sha256=blob.sha256, size=blob.size, chain=chain, draw=draw))
-    contents = {**report.files, **outcome.samples.files, HISTORY_FILE: outcome.history}
+    contents = {
+        **report.files,
+        **outcome.samples.files,
+        HISTORY_FILE: outcome.history,
+        FRAMES_FILE: encode_frame_names(plan.split.structures),
+    }
     files: dict[str, BlobRef] = {name: store.put_blob(data) for name, data in contents.items()}
     return Manifest(
         name=given.name,

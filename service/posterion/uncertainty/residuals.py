@@ -30,7 +30,8 @@ class Residuals:
         epistemic: Standard deviation, shape ``(n,)``.
         aleatoric: Standard deviation, shape ``(n,)``.
         sample_residuals: Each sample's mean minus the reference, ``(n_samples, n)``.
-        sample_std: Each sample's standard deviation, ``(n_samples, n)``.
+        sample_std: Each sample's standard deviation, with the epistemic one that it states
+            by itself, if any; ``(n_samples, n)``.
         frame: Frame that each value belongs to, shape ``(n,)``.
     """
 
@@ -52,6 +53,18 @@ class Residuals:
         """Total standard deviation, shape ``(n,)``."""
         return np.hypot(self.epistemic, self.aleatoric)
 
+    def of(self, chosen: NDArray[np.bool_]) -> "Residuals":
+        """The values where ``chosen``, shape ``(n,)``, is true."""
+        return Residuals(
+            prediction=self.prediction[chosen],
+            reference=self.reference[chosen],
+            epistemic=self.epistemic[chosen],
+            aleatoric=self.aleatoric[chosen],
+            sample_residuals=self.sample_residuals[:, chosen],
+            sample_std=self.sample_std[:, chosen],
+            frame=self.frame[chosen],
+        )
+
 
 def force_residuals(held_out: HeldOut, calibration: Calibration) -> Residuals:
     """Force components, eV/Angstrom: atom by atom, x y z, with all samples evaluated.
@@ -60,12 +73,14 @@ def force_residuals(held_out: HeldOut, calibration: Calibration) -> Residuals:
         ValueError: If the calibration does not know that number of samples.
     """
     n_samples = held_out.n_samples
-    variances = np.repeat(held_out.force_std[:, :, None] ** 2, 3, axis=2)
+    variances = held_out.force_std**2
+    if held_out.force_epistemic_std is not None:
+        variances = variances + held_out.force_epistemic_std**2
     return _residuals(
         held_out.force_moments(n_samples),
         held_out.force_reference,
         samples=held_out.forces,
-        variances=variances,
+        variances=np.repeat(variances[:, :, None], 3, axis=2),
         factor=calibration.for_samples(n_samples).forces.factor,
         frame=np.repeat(np.arange(held_out.n_structures), 3 * held_out.n_atoms),
     )
