@@ -14,9 +14,11 @@ import pytest
 import yaml
 
 from posterion.cli import main
+from posterion.evaluation.frame_file import familiarity, read_frame_file
 from posterion.inference.loading import load_bank
 from posterion.inference.predictor import Predictor
 from posterion.structures.evaluation import EvaluationOptions
+from posterion.structures.frame_digest import FRAMES_FILE
 from posterion.structures.prediction import Prediction
 from posterion_store import Manifest, Store
 from tests.support.data import morse_frames, write_extxyz
@@ -155,7 +157,15 @@ def test_manifest_says_what_was_done(published: Place) -> None:
     assert roles == {"train": 40, "calibration": 60, "report": 40}
     assert len({entry.digest for entry in found.datasets}) == 3
     pictures = {"parity.png", "reliability.png", "error_against_uncertainty.png", "history.png"}
-    assert found.files.keys() == {"README.md"} | pictures
+    assert found.files.keys() == {"README.md", FRAMES_FILE} | pictures
+
+
+def test_evaluation_recognises_the_frames_of_training(config: Path, published: Place) -> None:
+    store = Store.open(published.store, read_only=True)
+    file = read_frame_file(config.parent / "water.extxyz")
+    known = familiarity(store, manifest(published), file)
+    assert known.seen == {"train": 40, "calibration": 60, "report": 40}
+    assert known.suspicious
 
 
 def test_published_bank_covers_frames_it_has_never_seen(published: Place) -> None:
