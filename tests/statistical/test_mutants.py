@@ -10,25 +10,40 @@ from importlib.abc import SourceLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
-from posterion.posterior import baoa, chain, density, diagnostics, preconditioner, sghmc, step_size
+from posterion.posterior import (
+    baoa,
+    density,
+    diagnostics,
+    minibatches,
+    preconditioner,
+    schedules,
+    sghmc,
+    step_size,
+    thermometer,
+    types,
+)
 from tests.support.sampler_checks import CHECKS
 from tests.support.sampler_kit import BAOA, SGHMC, Kit
 from tests.support.sampling import Effort
 
 pytestmark = pytest.mark.statistical
 
-FIELDS = {
-    sghmc: "sampler",
-    baoa: "sampler",
-    chain: "chain",
-    density: "density",
-    diagnostics: "diagnostics",
-    preconditioner: "preconditioner",
-    step_size: "step_size",
-}
+MODULES = (
+    baoa,
+    density,
+    diagnostics,
+    minibatches,
+    preconditioner,
+    schedules,
+    sghmc,
+    step_size,
+    thermometer,
+    types,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,19 +95,9 @@ def _load(mutant: Mutant) -> ModuleType:
 def _kit(mutant: Mutant) -> Kit:
     kit = BAOA if mutant.module is baoa else SGHMC
     module = _load(mutant)
-    match FIELDS[mutant.module]:
-        case "sampler":
-            return replace(kit, sampler=module)
-        case "chain":
-            return replace(kit, chain=module)
-        case "density":
-            return replace(kit, density=module)
-        case "diagnostics":
-            return replace(kit, diagnostics=module)
-        case "preconditioner":
-            return replace(kit, preconditioner=module)
-        case _:
-            return replace(kit, step_size=module)
+    field = mutant.module.__name__.rpartition(".")[2]
+    changes: dict[str, Any] = {"sampler" if field in {"sghmc", "baoa"} else field: module}
+    return replace(kit, **changes)
 
 
 NOISE = "(2.0 * friction * temperature) * step_size"
@@ -182,15 +187,31 @@ MUTANTS = [
         {"prior.gradient(position) / n_data": "prior.gradient(position)"}, ("prior_only",)),
     Mutant("sign of the prior", density,
         {"_gradient - prior.gradient": "_gradient + prior.gradient"}, ("prior_only",)),
-    Mutant("kinetic thermometer without (2 - a) / 2", diagnostics,
-        {"((2.0 - friction) / 2.0)": "1.0"}, ("thermometers",)),
+    Mutant("kinetic thermometer without 2 / (2 - a)", sghmc,
+        {"2.0 * step_size / (2.0 - friction)": "step_size"}, ("thermometers",)),
+    Mutant("kinetic thermometer of the standard deviation", diagnostics,
+        {"momentum.square() / unit_variance": "momentum.square() / unit_variance.sqrt()"},
+        ("thermometers",)),
     Mutant("configurational thermometer without N", diagnostics,
         {".mean(dim=-1) * n_data": ".mean(dim=-1)"}, ("thermometers",)),
     Mutant("factor 2 missing in the excess heat", diagnostics,
         {"gradient_variance / (2.0 * friction)": "gradient_variance / friction"},
         ("uniform_heat",)),
-    Mutant("remaining permutation not restored", chain, {RESTORED: "pass"}, ("resume",)),
-    Mutant("generator of the minibatches not restored", chain,
+    Mutant("thermometer counts from zero, not from the start", thermometer,
+        {"(position - sums.origin)": "position"}, ("distance_from_the_start",)),
+    Mutant("thermometer multiplies step by step", thermometer,
+        {"sums = self._closed() if starts_window else self": "sums = self._closed()"},
+        ("temperature_of_epochs",)),
+    Mutant("thermometer without N", thermometer,
+        {"self.total * float(n_data)": "self.total"}, ("distance_from_the_start",)),
+    Mutant("cycles do not reach T", schedules,
+        {"start + (target - start) * progress": "start"}, ("cyclical",)),
+    Mutant("cycles end at T = 1", schedules,
+        {"target=self.temperature": "target=1.0"}, ("cyclical",)),
+    Mutant("momentum scaled by the ratio, not by its root", types,
+        {"ratio**0.5": "ratio"}, ("cyclical",)),
+    Mutant("remaining permutation not restored", minibatches, {RESTORED: "pass"}, ("resume",)),
+    Mutant("generator of the minibatches not restored", minibatches,
         {'self._generator.set_state(state["generator"])': "pass"}, ("resume",)),
 ]  # fmt: skip
 
@@ -212,7 +233,7 @@ def test_mutant_is_rejected(mutant: Mutant, check: str, capsys: pytest.CaptureFi
     assert not measurement.passed
 
 
-@pytest.mark.parametrize("module", FIELDS, ids=[module.__name__ for module in FIELDS])
+@pytest.mark.parametrize("module", MODULES, ids=[module.__name__ for module in MODULES])
 def test_a_mutant_of_nothing_passes(module: ModuleType) -> None:
     """The way mutants are loaded is not what gets them rejected."""
     names = {name for mutant in MUTANTS if mutant.module is module for name in mutant.checks}

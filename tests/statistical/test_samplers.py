@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from posterion.posterior import sghmc
-from posterion.posterior.chain import MinibatchOrder
+from posterion.posterior.minibatches import PermutedMinibatches
 from posterion.posterior.types import SamplerUpdate
 from tests.support.sampler_checks import BAOA_CHECKS, CHECKS, Check
 from tests.support.sampler_kit import BAOA, SGHMC, STANDARD_ERRORS, Kit
@@ -58,7 +58,7 @@ def _heat_of_epochs(correction: Tensor | None, excess: Tensor, effort: Effort) -
     """Variance ratios of regression whose minibatches are cut from one permutation per epoch."""
     target = linear_regression(n_data=200, scales=(0.3, 1.0, 3.0), seed=1)
     orders = [
-        MinibatchOrder(
+        PermutedMinibatches(
             n_data=target.n_data, batch_size=10, generator=torch.Generator().manual_seed(seed)
         )
         for seed in range(effort.n_chains)

@@ -5,7 +5,6 @@ import math
 import torch
 from torch import Tensor
 
-from posterion.posterior import baoa
 from posterion.posterior.types import LangevinState, UnfrozenPreconditioner
 from tests.support.sampler_kit import STANDARD_ERRORS, Kit, Measurement, worst
 from tests.support.sampling import FRICTION, Effort, run, stationary_covariance
@@ -145,11 +144,9 @@ def thermometers(kit: Kit, effort: Effort) -> Measurement:
         effort,
         n_data=target.n_data,
     )
-    scale = kit.sampler.momentum_variance(torch.ones(3), friction=FRICTION)
-    if kit.sampler is not baoa:
-        unit = kit.diagnostics.kinetic_temperature(torch.ones(1, 3), torch.ones(1, 3), FRICTION)
-        scale = (1.0 / unit).expand(3)
-    kinetic = moments.momentum_second_moment / scale / kit.variance_ratio(h)
+    unit = kit.sampler.momentum_variance(torch.ones(3), friction=FRICTION)
+    measured = moments.momentum_second_moment.sqrt()[:, None]
+    kinetic = kit.diagnostics.kinetic_temperature(measured, unit[:, None]) / kit.variance_ratio(h)
     position, gradient = torch.tensor([[2.0]]), torch.tensor([[0.5 / target.n_data]])
     reading = kit.diagnostics.configurational_temperature(position, gradient, target.n_data)
     configurational = moments.virial / kit.variance_ratio(h) * reading

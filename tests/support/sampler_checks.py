@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from posterion.posterior import chain
+from posterion.posterior.minibatches import PermutedMinibatches
 from posterion.posterior.types import LangevinState
 from tests.support.gaussian_checks import (
     exact_corrected_variance,
@@ -31,6 +31,11 @@ from tests.support.minibatch_checks import (
 )
 from tests.support.sampler_kit import Kit, Measurement, worst
 from tests.support.sampling import FRICTION, Effort
+from tests.support.schedule_checks import (
+    cyclical,
+    distance_from_the_start,
+    temperature_of_epochs,
+)
 from tests.support.targets import linear_regression
 
 Check = Callable[[Kit, Effort], Measurement]
@@ -88,7 +93,7 @@ def resume(kit: Kit, effort: Effort) -> Measurement:
     target = linear_regression(n_data=50, scales=(0.3, 1.0, 3.0), seed=1)
 
     def advance(
-        state: LangevinState, eta: Tensor, order: chain.MinibatchOrder, noise: torch.Generator
+        state: LangevinState, eta: Tensor, order: PermutedMinibatches, noise: torch.Generator
     ) -> LangevinState:
         for _ in range(7):
             g = target.gradient(state.position, order.next_batch().expand(4, 6))
@@ -103,9 +108,9 @@ def resume(kit: Kit, effort: Effort) -> Measurement:
             )
         return state
 
-    def order(seed: int) -> chain.MinibatchOrder:
+    def order(seed: int) -> PermutedMinibatches:
         generator = torch.Generator().manual_seed(seed)
-        made: chain.MinibatchOrder = kit.chain.MinibatchOrder(
+        made: PermutedMinibatches = kit.minibatches.PermutedMinibatches(
             n_data=target.n_data, batch_size=6, generator=generator
         )
         return made
@@ -152,6 +157,9 @@ CHECKS: dict[str, Check] = {
         source_paper_update,
         frozen_step_size,
         quartic,
+        cyclical,
+        distance_from_the_start,
+        temperature_of_epochs,
         resume,
     )
 }

@@ -9,7 +9,18 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from posterion.posterior import baoa, chain, density, diagnostics, preconditioner, sghmc, step_size
+from posterion.posterior import (
+    baoa,
+    density,
+    diagnostics,
+    minibatches,
+    preconditioner,
+    schedules,
+    sghmc,
+    step_size,
+    thermometer,
+    types,
+)
 from tests.support.sampling import FRICTION
 
 STANDARD_ERRORS = 5.0  # a right sampler exceeds this once in two million checks
@@ -29,22 +40,28 @@ class Kit:
         variance_ratio: Exact Var k of that sampler as a function of h.
         position_heat: Excess of the position over the excess heat asked for.
         momentum_heat: Likewise of the momentum.
-        chain: Bookkeeping.
         density: Assembly of the potential.
         diagnostics: Thermometers.
+        minibatches: Which data each step sees.
         preconditioner: Step sizes.
-        step_size: Their freezing.
+        schedules: Temperature and step size while sampling.
+        step_size: Freezing of step sizes.
+        thermometer: Configurational temperature.
+        types: The state of a chain.
     """
 
     sampler: ModuleType = sghmc
     variance_ratio: Callable[[Tensor], Tensor] = field(default=sghmc_variance_ratio)
     position_heat: float = 1.0
     momentum_heat: float = 1.0
-    chain: ModuleType = chain
     density: ModuleType = density
     diagnostics: ModuleType = diagnostics
+    minibatches: ModuleType = minibatches
     preconditioner: ModuleType = preconditioner
+    schedules: ModuleType = schedules
     step_size: ModuleType = step_size
+    thermometer: ModuleType = thermometer
+    types: ModuleType = types
 
 
 SGHMC = Kit()

@@ -69,6 +69,26 @@ def sampler(kind: str = "inverse-gradient-variance", **changes: object) -> dict[
     } | changes
 
 
+CYCLES: dict[str, Any] = {
+    "kind": "cyclical",
+    "exploration_steps": 3,
+    "exploration_temperature": 2.0,
+    "ramp_steps": 2,
+    "settling_steps": 2,
+    "draws_per_cycle": 1,
+    "floor": 0.2,
+}
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "sghmc": sampler(),
+    "amsgrad": sampler("amsgrad"),
+    "baoa": sampler() | {"kind": "baoa"},
+    "cyclical": sampler(schedule=CYCLES, thinning_steps=8),
+    "corrected": sampler(minibatches="independent", noise_correction=True),
+}
+"""Sections that differ in one alternative each."""
+
+
 def regression() -> PotentialFunction:
     """U/N of Bayesian linear regression: a density with true minibatch noise, in float64."""
     generator = torch.Generator().manual_seed(11)

@@ -1,16 +1,16 @@
-"""Which phase of a chain a step belongs to, which data it sees, and which draws are kept.
+"""Which phase of a chain a step belongs to, and which draws are kept.
 
 Pure bookkeeping: the loop that computes gradients and moves the chain lives with its caller.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import torch
 from torch import Tensor
 
-from posterion.errors import CheckpointMismatch, ConfigurationError
-from posterion.posterior.schedules import linear_temperature
+from posterion.errors import ConfigurationError
+from posterion.posterior.schedules import SamplingSchedule, linear_temperature
 from posterion.posterior.step_size import FrozenStepSize, require_frozen
 
 
@@ -21,6 +21,7 @@ class Phase(StrEnum):
     ESTIMATION = "estimation"
     RAMP = "ramp"
     BURN_IN = "burn-in"
+    EXPLORATION = "exploration"
     SAMPLING = "sampling"
 
 
@@ -33,8 +34,11 @@ class StepPlan:
         index: Position of the step in its stretch of that phase, from 0.
         length: Length of the stretch.
         temperature: T of the step; 0 while pretraining and while standing still.
+        step_factor: What the squared step size is multiplied by.
         moves: Whether the chain moves (an estimation stands still and only looks).
         freezes: Whether the step size set after this step is the last one.
+        restarts: Whether the momentum is zeroed before the step.
+        traces: Whether the probe forces are recorded after this step.
         draws: Whether the position after this step is a draw.
     """
 
@@ -42,9 +46,12 @@ class StepPlan:
     index: int
     length: int
     temperature: float
-    moves: bool
-    freezes: bool
-    draws: bool
+    step_factor: float = 1.0
+    moves: bool = True
+    freezes: bool = False
+    restarts: bool = False
+    traces: bool = False
+    draws: bool = False
 
     @property
     def sets_step_size(self) -> bool:
@@ -58,7 +65,8 @@ class PhaseSchedule:
 
     Pretraining; an estimation of the gradient variance at rest; a temperature ramp; burn-in,
     cut into ``n_reestimations + 1`` stretches with an estimation between any two; sampling
-    with the step size frozen since the last estimation.
+    with the step size frozen since the last estimation. Where a sampling schedule leaves
+    equilibrium, its steps are called exploration.
 
     Attributes:
         n_pretraining: Optimiser steps before the chain starts.
@@ -66,9 +74,7 @@ class PhaseSchedule:
         n_ramp: Steps over which the temperature rises.
         n_burn_in: Moving steps of burn-in in all, at least one per stretch.
         n_reestimations: Estimations within burn-in.
-        n_draws: Draws to keep.
-        thinning: Steps from one draw to the next.
-        temperature: T of the posterior to sample.
+        sampling: Temperature, step factor and draws of the steps after that.
     """
 
     n_pretraining: int
@@ -76,9 +82,7 @@ class PhaseSchedule:
     n_ramp: int
     n_burn_in: int
     n_reestimations: int
-    n_draws: int
-    thinning: int
-    temperature: float = 1.0
+    sampling: SamplingSchedule
 
     def __post_init__(self) -> None:
         """Refuse counts that leave a phase without meaning."""
@@ -88,16 +92,12 @@ class PhaseSchedule:
             "n_ramp": 0,
             "n_reestimations": 0,
             "n_burn_in": self.n_reestimations + 1,
-            "n_draws": 1,
-            "thinning": 1,
         }
         for name, minimum in least.items():
             if getattr(self, name) < minimum:
                 raise ConfigurationError(
                     f"{name} must be at least {minimum}, got {getattr(self, name)}"
                 )
-        if not self.temperature > 0:
-            raise ConfigurationError(f"temperature must be positive, got {self.temperature}")
 
     @property
     def stretches(self) -> tuple[tuple[Phase, int], ...]:
@@ -115,7 +115,7 @@ class PhaseSchedule:
         ]
         for length in burn_in[1:]:
             stretches += [(Phase.ESTIMATION, self.n_estimation), (Phase.BURN_IN, length)]
-        stretches.append((Phase.SAMPLING, self.n_draws * self.thinning))
+        stretches.append((Phase.SAMPLING, self.sampling.n_steps))
         return tuple((phase, length) for phase, length in stretches if length > 0)
 
     @property
@@ -126,7 +126,7 @@ class PhaseSchedule:
     @property
     def n_steps_before_sampling(self) -> int:
         """Steps until the first one that may lead to a draw."""
-        return self.n_steps - self.n_draws * self.thinning
+        return self.n_steps - self.sampling.n_steps
 
     def at(self, step: int) -> StepPlan:
         """What to do at a step.
@@ -149,6 +149,8 @@ class PhaseSchedule:
             if index < length:
                 break
             index -= length
+        if phase is Phase.SAMPLING:
+            return self._sampling(index)
         last = index == length - 1
         return StepPlan(
             phase=phase,
@@ -157,72 +159,33 @@ class PhaseSchedule:
             temperature=self._temperature(phase, index),
             moves=phase is not Phase.ESTIMATION,
             freezes=phase is Phase.ESTIMATION and last and n_estimations > self.n_reestimations,
-            draws=phase is Phase.SAMPLING and (index + 1) % self.thinning == 0,
+        )
+
+    def stretched(self, factor: int) -> "PhaseSchedule":
+        """The same phases with ``factor`` times the burn-in and the steps between draws."""
+        return replace(
+            self, n_burn_in=factor * self.n_burn_in, sampling=self.sampling.stretched(factor)
+        )
+
+    def _sampling(self, index: int) -> StepPlan:
+        step = self.sampling.at(index)
+        return StepPlan(
+            phase=Phase.SAMPLING if step.settled else Phase.EXPLORATION,
+            index=index,
+            length=self.sampling.n_steps,
+            temperature=step.temperature,
+            step_factor=step.step_factor,
+            restarts=step.restarts,
+            traces=step.traces,
+            draws=step.draws,
         )
 
     def _temperature(self, phase: Phase, index: int) -> float:
         if phase in {Phase.PRETRAINING, Phase.ESTIMATION}:
             return 0.0
         if phase is Phase.RAMP:
-            return linear_temperature(index, n_steps=self.n_ramp, target=self.temperature)
-        return self.temperature
-
-
-class MinibatchOrder:
-    """Which data each step sees: one random permutation per epoch, cut into minibatches.
-
-    What is left at the end of an epoch and too short for a minibatch is not used; every
-    minibatch is a uniformly drawn subset all the same. The noise of an epoch's minibatches
-    cancels in their sum, so parameters that relax over epochs are heated far less than by
-    minibatches drawn independently, and ``noise_correction`` must not be used with it.
-
-    Args:
-        n_data: Size of the data set.
-        batch_size: Data per minibatch, from 1 to ``n_data``.
-        generator: CPU generator, advanced once per epoch and owned by this object.
-    """
-
-    def __init__(self, *, n_data: int, batch_size: int, generator: torch.Generator) -> None:
-        if not 1 <= batch_size <= n_data:
-            raise ConfigurationError(
-                f"batch_size must be from 1 to the number of data {n_data}, got {batch_size}"
-            )
-        self.n_data = n_data
-        self.batch_size = batch_size
-        self._generator = generator
-        self._remaining = torch.empty(0, dtype=torch.int64)
-
-    def next_batch(self) -> Tensor:
-        """Indices of the next minibatch, int64, shape ``(batch_size,)``."""
-        if len(self._remaining) < self.batch_size:
-            self._remaining = torch.randperm(self.n_data, generator=self._generator)
-        batch = self._remaining[: self.batch_size]
-        self._remaining = self._remaining[self.batch_size :]
-        return batch
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Tensors from which the same sequence continues."""
-        return {
-            "n_data": torch.tensor(self.n_data),
-            "batch_size": torch.tensor(self.batch_size),
-            "generator": self._generator.get_state(),
-            "remaining": self._remaining.clone(),
-        }
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Continue where ``state_dict`` was taken.
-
-        Raises:
-            CheckpointMismatch: If it was taken with another data set or batch size.
-        """
-        stored = (int(state["n_data"]), int(state["batch_size"]))
-        if stored != (self.n_data, self.batch_size):
-            raise CheckpointMismatch(
-                f"the order of minibatches was stored for (n_data, batch_size) = {stored}, "
-                f"this chain has {(self.n_data, self.batch_size)}"
-            )
-        self._generator.set_state(state["generator"])
-        self._remaining = state["remaining"].clone()
+            return linear_temperature(index, n_steps=self.n_ramp, target=self.sampling.temperature)
+        return self.sampling.temperature
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

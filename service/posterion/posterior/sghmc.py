@@ -10,8 +10,8 @@ Carlo", ICML 2014 (arXiv 1402.4102). The bracket is the optional correction for 
 noise. On a Gaussian of curvature k, with h = eta k and the exact gradient, the variance of
 q is T / k / (1 - h / (2 (2 - a))) and the steps are stable for h < 2 (2 - a).
 
-Nothing here synchronises with the host, so a step can be compiled or captured in a graph:
-``advance`` takes its noise as an argument, ``update_`` writes in place.
+Nothing here synchronises with the host, so a step can be compiled or captured in a graph;
+``advance`` takes its noise as an argument.
 """
 
 import torch
@@ -128,36 +128,6 @@ def update(
     )
 
 
-def update_(
-    state: SGHMCState,
-    gradient: Tensor,
-    step_size: Tensor,
-    *,
-    n_data: int,
-    friction: float,
-    temperature: float | Tensor,
-    generator: torch.Generator,
-    noise_correction: Tensor | None = None,
-) -> SGHMCState:
-    """Advance like ``update``, bitwise, but write into the tensors of ``state``.
-
-    Returns:
-        ``state`` itself, whose tensors now hold the chains after the step.
-    """
-    noise = torch.empty_like(gradient).normal_(generator=generator)
-    std = noise_std(
-        step_size,
-        n_data=n_data,
-        friction=friction,
-        temperature=temperature,
-        noise_correction=noise_correction,
-    )
-    drift = step_size * n_data * gradient
-    state.momentum.mul_(1.0 - friction).sub_(drift).add_(std.mul_(noise))
-    state.position.add_(state.momentum)
-    return state
-
-
 def momentum_variance(step_size: Tensor, *, friction: float) -> Tensor:
     """Variance of the momentum at T = 1, to leading order in the step size.
 
@@ -169,20 +139,3 @@ def momentum_variance(step_size: Tensor, *, friction: float) -> Tensor:
         2 eta / (2 - a), shape of ``step_size``.
     """
     return 2.0 * step_size / (2.0 - friction)
-
-
-def rescale_momentum(
-    state: SGHMCState, *, old_step_size: Tensor, new_step_size: Tensor
-) -> SGHMCState:
-    """Keep each parameter at its temperature when burn-in changes its step size.
-
-    Args:
-        state: The chains.
-        old_step_size: eta the momentum was built with, shape ``(n_chains, n_parameters)``.
-        new_step_size: eta of the steps to come, same shape.
-
-    Returns:
-        The same positions with the momentum scaled by sqrt(new / old).
-    """
-    ratio = (new_step_size / old_step_size).sqrt()
-    return SGHMCState(position=state.position, momentum=state.momentum * ratio)

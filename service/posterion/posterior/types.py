@@ -9,6 +9,7 @@ momentum (what is added to ``q`` in one step), ``eta`` squared step size of each
 posterior), ``g`` minibatch gradient of ``U / N``.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import torch
@@ -34,6 +35,21 @@ class LangevinState(NamedTuple):
 
     position: Tensor
     momentum: Tensor
+
+    def rescaled(self, ratio: Tensor | float) -> "LangevinState":
+        """Keep each parameter at its temperature when its squared step size changes.
+
+        Args:
+            ratio: New over old squared step size, a number or shape of ``momentum``.
+
+        Returns:
+            The same positions with the momentum scaled by sqrt(ratio).
+        """
+        return LangevinState(self.position, self.momentum * ratio**0.5)
+
+    def at_rest(self) -> "LangevinState":
+        """The same positions without momentum."""
+        return LangevinState(self.position, torch.zeros_like(self.momentum))
 
 
 class MinibatchGradient(Protocol):
@@ -84,5 +100,40 @@ class SamplerUpdate(Protocol):
 
         Returns:
             The chains after the step, in new tensors.
+        """
+        ...
+
+
+class Sampler(Protocol):
+    """What a module that samples offers; ``sghmc`` and ``baoa`` are such modules."""
+
+    @property
+    def init(self) -> Callable[[Tensor], LangevinState]:
+        """Start chains at rest at a position ``(n_chains, n_parameters)``."""
+        ...
+
+    @property
+    def update(self) -> SamplerUpdate:
+        """Advance every chain by one step."""
+        ...
+
+    @property
+    def momentum_variance(self) -> "MomentumVariance":
+        """Variance of the momentum at T = 1."""
+        ...
+
+
+class MomentumVariance(Protocol):
+    """What the kinetic thermometer of a sampler is calibrated with."""
+
+    def __call__(self, step_size: Tensor, *, friction: float) -> Tensor:
+        """Variance of the momentum at T = 1.
+
+        Args:
+            step_size: eta, shape ``(n_chains, n_parameters)``.
+            friction: a.
+
+        Returns:
+            The variance, shape of ``step_size``.
         """
         ...

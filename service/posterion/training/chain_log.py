@@ -51,9 +51,10 @@ class ChainLog:
         self._pending.append(step)
 
     def write(self, step: int) -> str:
-        """Append a row of averages; return it as a short message for people."""
-        steps, self._pending = self._pending, []
-        last = steps[-1]
+        """Append a row of averages over the steps of its phase; return it for people."""
+        last = self._pending[-1]
+        steps = [pending for pending in self._pending if pending.plan.phase is last.plan.phase]
+        self._pending = []
         potential = _mean([s.potential for s in steps])
         error = _mean([s.force_error for s in steps])
         kinetic = _mean([s.kinetic for s in steps])

@@ -11,33 +11,32 @@ import torch
 from torch import Tensor
 
 from posterion.errors import ChainDiverged
-from posterion.posterior import sghmc
-from posterion.posterior.chain import Draws, MinibatchOrder, Phase, StepPlan
+from posterion.posterior.chain import Draws, Phase, StepPlan
 from posterion.posterior.diagnostics import configurational_temperature, kinetic_temperature
-from posterion.posterior.preconditioner import AmsgradState, GradientVarianceState
 from posterion.posterior.schedules import cosine_learning_rate
-from posterion.posterior.step_size import FrozenStepSize, freeze, load_frozen_step_size
+from posterion.posterior.thermometer import Virial, start_virial
+from posterion.posterior.types import LangevinState
 from posterion.training.chain_setup import (
+    SAMPLERS,
     Probe,
     StepReport,
     decode_text,
     encode_text,
     energy_weight,
     make_optimizer,
-    make_preconditioner,
+    minibatch_source,
     numbered,
     phase_schedule,
-    target_heat,
 )
 from posterion.training.config import TrainingConfig
 from posterion.training.objective import Potential, PotentialFunction
+from posterion.training.step_size_control import StepSizeControl
 
 MAX_RETRIES: Final = 5
 JUMP: Final = 10.0
 """A minibatch whose force error exceeds so many times its running mean is a divergence."""
 WARM_UP: Final = 500
 """Steps before jumps are judged: the running mean needs them."""
-TRACES_PER_DRAW: Final = 8
 
 
 class ChainRun:
@@ -65,37 +64,45 @@ class ChainRun:
         dtype: torch.dtype,
         device: torch.device,
     ) -> None:
+        settings = config.method
         self.config = config
-        self.schedule = phase_schedule(config)
         self.step = 0
         self.retries = 0
+        self.halvings = 0
+        self.schedule = phase_schedule(config)
         self.draws = Draws()
         self.traces: list[Tensor] = []
+        self._settings = settings
+        self._n_data = config.data.n_train
         self._potential = potential
         self._probe = probe
         self._device = device
-        self._preconditioner = make_preconditioner(config.method.preconditioner)
+        self._sampler = SAMPLERS[settings.kind]
         seeds = [torch.Generator().manual_seed(config.seed * 1_000_003 + chain) for chain in chains]
         position = torch.stack([initial(seed) for seed in seeds]).to(device=device, dtype=dtype)
-        self._order = [
-            MinibatchOrder(n_data=config.data.n_train, batch_size=config.batch_size, generator=seed)
-            for seed in seeds
-        ]
+        self._order = [minibatch_source(config, seed) for seed in seeds]
         self._noise = torch.Generator(device=device).manual_seed(
             config.seed * 1_000_003 + 500_009 + chains[0]
         )
-        self._chain = sghmc.init(position)
+        self._chain = self._sampler.init(position)
         self._average = position.clone()
         self._optimizer = make_optimizer(self._chain.position)
-        self._estimate = self._no_estimate()
-        self._step_size = torch.zeros_like(position)
-        self._frozen: FrozenStepSize | None = None
+        self._step_sizes = StepSizeControl(
+            settings, position, n_data=self._n_data, prior_precision=config.prior.std**-2
+        )
+        self._momentum_factor = 1.0
+        self._virial = start_virial(position)
         self._running_error = 0.0
+
+    @property
+    def n_steps(self) -> int:
+        """Steps in all, counting those that a halved step size adds."""
+        return self.schedule.n_steps
 
     @property
     def finished(self) -> bool:
         """Whether every draw has been collected."""
-        return self.step >= self.schedule.n_steps
+        return self.step >= self.n_steps
 
     def advance(self) -> StepReport:
         """Take one step.
@@ -105,7 +112,7 @@ class ChainRun:
 
         Raises:
             ChainDiverged: If a gradient is not finite or the error jumps; the caller goes
-                back to a checkpoint and calls ``retreat``.
+                calls ``retreat`` with a checkpoint.
         """
         plan = self.schedule.at(self.step)
         indices = torch.stack([order.next_batch() for order in self._order]).to(self._device)
@@ -124,10 +131,9 @@ class ChainRun:
         elif plan.phase is Phase.ESTIMATION:
             self._estimate_step_size(potential.gradient, plan)
         else:
+            moved = self._chain.position - self._virial.origin
             configurational = float(
-                configurational_temperature(
-                    self._chain.position, potential.gradient, self.config.data.n_train
-                ).mean()
+                configurational_temperature(moved, potential.gradient, self._n_data).mean()
             )
             kinetic = self._sample(potential.gradient, plan)
         self.step += 1
@@ -135,13 +141,22 @@ class ChainRun:
             plan, float(potential.value.mean()), error, kinetic, configurational, rate
         )
 
-    def retreat(self) -> None:
-        """After a divergence: take smaller steps from here on.
+    def retreat(self, state: dict[str, Tensor]) -> None:
+        """After a divergence: go back to an earlier state, and take smaller steps from there on.
+
+        While pretraining the learning rate is halved, later the squared step size.
+
+        Args:
+            state: What ``state_dict`` gave; its counts of divergences are not gone back to.
 
         Raises:
             ChainDiverged: If that was tried too often.
         """
-        self.retries += 1
+        retries, halvings = self.retries + 1, self.halvings
+        self.load_state_dict(state)
+        self.retries = retries
+        self.halvings = halvings + (self.step >= self.config.pretraining.steps)
+        self.schedule = phase_schedule(self.config, halvings=self.halvings)
         if self.retries > MAX_RETRIES:
             raise ChainDiverged(
                 f"diverged {self.retries} times although steps were halved each time; lower "
@@ -171,90 +186,78 @@ class ChainRun:
         decay = min(settings.average_decay, (2 + plan.index) / (11 + plan.index))
         self._average.lerp_(self._chain.position, 1 - decay)
         if plan.index == plan.length - 1:
-            self._chain = sghmc.init(self._average)
+            self._chain = self._sampler.init(self._average)
+            self._virial = start_virial(self._average)
         return rate
 
     def _estimate_step_size(self, gradient: Tensor, plan: StepPlan) -> None:
         """Look at one gradient at rest; at the end of the window, set the step size."""
-        if plan.index == 0 and not self._preconditioner.adapts_while_moving:
-            self._estimate = self._no_estimate()
-        self._observe(gradient)
+        self._step_sizes.look(gradient, first=plan.index == 0)
         if not plan.sets_step_size:
             return
-        sampler = self.config.method
-        new = self._preconditioner.step_size(
-            self._estimate,  # type: ignore[arg-type]  # the state this preconditioner made
-            friction=sampler.friction,
-            epsilon=target_heat(sampler.preconditioner),
-            n_data=self.config.data.n_train,
-            prior_precision=self.config.prior.std**-2,
-        )
-        new = new * 0.5**self.retries
-        if bool(self._step_size.any()):
-            self._chain = sghmc.rescale_momentum(
-                self._chain, old_step_size=self._step_size, new_step_size=new
-            )
-        self._step_size = new
-        if plan.freezes:
-            self._frozen = freeze(new)
-            self._step_size = self._frozen.eta
-
-    def _no_estimate(self) -> GradientVarianceState | AmsgradState:
-        n_chains, n_parameters = self._chain.position.shape
-        return self._preconditioner.init(
-            (n_chains, n_parameters), self._chain.position.dtype, self._device
-        )
-
-    def _observe(self, gradient: Tensor) -> None:
-        self._estimate = self._preconditioner.update(self._estimate, gradient)  # type: ignore[arg-type]
+        old = self._step_sizes.current
+        self._step_sizes.settle(halvings=self.halvings, freezes=plan.freezes)
+        if bool(old.any()):
+            self._chain = self._chain.rescaled(self._step_sizes.current / old)
 
     def _sample(self, gradient: Tensor, plan: StepPlan) -> float:
-        """One SGHMC step, and a draw where one is due; returns T_kin."""
-        if self._frozen is None and self._preconditioner.adapts_while_moving:
-            self._observe(gradient)
-        sghmc.update_(
+        """One step of the sampler, and a draw where one is due; returns T_kin."""
+        self._step_sizes.watch_moving(gradient)
+        self._measure(gradient, plan)
+        if plan.restarts:
+            self._chain = self._chain.at_rest()
+        elif plan.step_factor != self._momentum_factor:
+            self._chain = self._chain.rescaled(plan.step_factor / self._momentum_factor)
+        self._momentum_factor = plan.step_factor
+        step_size = self._step_sizes.current * plan.step_factor
+        self._chain = self._sampler.update(
             self._chain,
             gradient,
-            self._step_size,
-            n_data=self.config.data.n_train,
-            friction=self.config.method.friction,
+            step_size,
+            n_data=self._n_data,
+            friction=self._settings.friction,
             temperature=plan.temperature,
             generator=self._noise,
+            noise_correction=self._step_sizes.noise_correction,
         )
+        if plan.traces:
+            self.traces.append(self._probe(self._chain.position))
+        if plan.draws:
+            self.draws = self.draws.collect(self._chain.position, self._step_sizes.final)
+        unit = self._sampler.momentum_variance(step_size, friction=self._settings.friction)
+        return float(kinetic_temperature(self._chain.momentum, unit).mean())
+
+    def _measure(self, gradient: Tensor, plan: StepPlan) -> None:
+        """Let the configurational thermometer see the chain where it is in equilibrium."""
         if plan.phase is Phase.SAMPLING:
-            every = max(1, self.schedule.thinning // TRACES_PER_DRAW)
-            if (plan.index + 1) % every == 0:
-                self.traces.append(self._probe(self._chain.position))
-            if plan.draws:
-                frozen = self._frozen if self._frozen is not None else self._step_size
-                self.draws = self.draws.collect(self._chain.position, frozen)
-        temperature = kinetic_temperature(
-            self._chain.momentum, self._step_size, self.config.method.friction
-        )
-        return float(temperature.mean())
+            self._virial = self._virial.observe(
+                self._chain.position, gradient, starts_window=self._order[0].starts_window
+            )
+        elif plan.phase is Phase.EXPLORATION:
+            self._virial = self._virial.interrupted()
 
     def state_dict(self) -> dict[str, Tensor]:
         """Tensors from which the run continues bitwise."""
         state = {
             "step": torch.tensor(self.step),
             "retries": torch.tensor(self.retries),
+            "halvings": torch.tensor(self.halvings),
+            "momentum_factor": torch.tensor(self._momentum_factor, dtype=torch.float64),
             "running_error": torch.tensor(self._running_error, dtype=torch.float64),
             "position": self._chain.position.clone(),
             "momentum": self._chain.momentum.clone(),
             "average": self._average.clone(),
-            "step_size": self._step_size.clone(),
             "noise": self._noise.get_state(),
             "draws_digest": encode_text(self.draws.step_size_digest),
         }
         optimizer = self._optimizer.state[self._optimizer.param_groups[0]["params"][0]]
         state |= {f"optimizer.{name}": value.clone() for name, value in optimizer.items()}
-        state |= {f"estimate.{i}": field.clone() for i, field in enumerate(self._estimate)}
+        state |= self._step_sizes.state_dict()
+        state |= {f"virial.{name}": v.clone() for name, v in self._virial._asdict().items()}
         state |= {f"draws.{i}": draw for i, draw in enumerate(self.draws.positions)}
         state |= {f"traces.{i}": trace for i, trace in enumerate(self.traces)}
         for i, order in enumerate(self._order):
             state |= {f"order.{i}.{name}": value for name, value in order.state_dict().items()}
-        if self._frozen is not None:
-            state |= {f"frozen.{name}": v for name, v in self._frozen.state_dict().items()}
         return state
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
@@ -265,17 +268,19 @@ class ChainRun:
 
         self.step = int(state["step"])
         self.retries = int(state["retries"])
+        self.halvings = int(state["halvings"])
+        self.schedule = phase_schedule(self.config, halvings=self.halvings)
         self._running_error = float(state["running_error"])
-        self._chain = sghmc.SGHMCState(stored("position"), stored("momentum"))
-        self._average, self._step_size = stored("average"), stored("step_size")
+        self._momentum_factor = float(state["momentum_factor"])
+        self._chain = LangevinState(stored("position"), stored("momentum"))
+        self._average = stored("average")
+        self._step_sizes.load_state_dict(state)
+        self._virial = Virial(*(stored(f"virial.{name}") for name in Virial._fields))
         self._noise.set_state(state["noise"].cpu())
         self._optimizer = make_optimizer(self._chain.position)
         optimizer = self._optimizer.state[self._chain.position]
         for name in [name for name in state if name.startswith("optimizer.")]:
             optimizer[name.removeprefix("optimizer.")] = stored(name)
-        self._estimate = type(self._estimate)(
-            *(stored(f"estimate.{i}") for i in range(len(self._estimate)))
-        )
         self.draws = Draws(
             positions=tuple(numbered(state, "draws", self._device)),
             step_size_digest=decode_text(state["draws_digest"]),
@@ -286,8 +291,3 @@ class ChainRun:
             order.load_state_dict(
                 {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
             )
-        self._frozen = None
-        if "frozen.eta" in state:
-            parts = {k.removeprefix("frozen."): v for k, v in state.items() if "frozen." in k}
-            self._frozen = load_frozen_step_size(parts, device=self._device)
-            self._step_size = self._frozen.eta

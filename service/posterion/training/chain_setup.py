@@ -1,19 +1,29 @@
-"""What a chain run is set up from: its phases, its preconditioner, its optimiser.
+"""What a chain run is set up from: its phases, its sampler, its minibatches, its optimiser.
 
 Also how lists of tensors and texts are kept among the named tensors of a checkpoint.
 """
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor
 
+from posterion.posterior import baoa, sghmc
 from posterion.posterior.chain import Phase, PhaseSchedule, StepPlan
-from posterion.posterior.preconditioner import Amsgrad, InverseGradientVariance
+from posterion.posterior.minibatches import (
+    IndependentMinibatches,
+    MinibatchSource,
+    PermutedMinibatches,
+)
+from posterion.posterior.schedules import ConstantSchedule, CyclicalSchedule, SamplingSchedule
+from posterion.posterior.types import Sampler
 from posterion.training.config import TrainingConfig
-from posterion.training.sampler_config import AmsgradConfig, InverseGradientVarianceConfig
+from posterion.training.sampler_config import (
+    CyclicalScheduleConfig,
+    InverseGradientVarianceConfig,
+    MarkovChainConfig,
+)
 
 Probe = Callable[[Tensor], Tensor]
 """Parameters ``(n_chains, n_parameters)`` to probe forces ``(n_chains, n_components)``."""
@@ -22,6 +32,11 @@ ENERGY_START: Final = 1e-4
 """Weight of the energy likelihood at the first step of pretraining."""
 ESTIMATION_MINIBATCHES: Final = 100
 """Gradients per window in which AMSGrad's step size is set anew."""
+LONGEST_STRETCH: Final = 8
+"""Burn-in and thinning grow to at most so many times what was asked for."""
+
+SAMPLERS: Final[Mapping[str, Sampler]] = {"sghmc": sghmc, "baoa": baoa}
+"""Samplers by the kind that the configuration names."""
 
 
 class StepReport(NamedTuple):
@@ -32,7 +47,8 @@ class StepReport(NamedTuple):
         potential: U/N of the minibatch, mean over the group's chains.
         force_error: Mean absolute force error of the minibatch, eV/Angstrom.
         kinetic: T_kin, NaN where the chain does not sample.
-        configurational: T_conf, likewise; noisy, meant to be averaged.
+        configurational: T_conf about the start of the chain, likewise; noisy, and too high by
+            the excess heat with minibatches of a permutation.
         learning_rate: Of the optimiser, NaN outside pretraining.
     """
 
@@ -44,8 +60,20 @@ class StepReport(NamedTuple):
     learning_rate: float
 
 
-def phase_schedule(config: TrainingConfig) -> PhaseSchedule:
-    """Steps of every phase, from the configuration."""
+def phase_schedule(config: TrainingConfig, *, halvings: int = 0) -> PhaseSchedule:
+    """Steps of every phase, from the configuration.
+
+    A chain whose squared step size was halved relaxes half as fast, so burn-in and the steps
+    between draws double with each halving, up to ``LONGEST_STRETCH`` times; beyond that the
+    run says by how much it samples too briefly.
+
+    Args:
+        config: The run.
+        halvings: How often divergences halved the step size.
+
+    Returns:
+        The schedule.
+    """
     sampler = config.method
     preconditioner = sampler.preconditioner
     n_estimation = (
@@ -53,27 +81,43 @@ def phase_schedule(config: TrainingConfig) -> PhaseSchedule:
         if isinstance(preconditioner, InverseGradientVarianceConfig)
         else ESTIMATION_MINIBATCHES
     )
-    return PhaseSchedule(
+    schedule = PhaseSchedule(
         n_pretraining=config.pretraining.steps,
         n_estimation=n_estimation,
         n_ramp=sampler.ramp_steps,
         n_burn_in=sampler.burn_in_steps,
         n_reestimations=sampler.burn_in_rounds,
+        sampling=_sampling_schedule(sampler),
+    )
+    return schedule.stretched(min(2**halvings, LONGEST_STRETCH))
+
+
+def _sampling_schedule(sampler: MarkovChainConfig) -> SamplingSchedule:
+    schedule = sampler.schedule
+    if isinstance(schedule, CyclicalScheduleConfig):
+        return CyclicalSchedule(
+            n_draws=sampler.n_samples,
+            draws_per_cycle=schedule.draws_per_cycle,
+            thinning=sampler.thinning_steps,
+            n_exploration=schedule.exploration_steps,
+            n_ramp=schedule.ramp_steps,
+            n_settling=schedule.settling_steps,
+            exploration_temperature=schedule.exploration_temperature,
+            floor=schedule.floor,
+            temperature=sampler.temperature,
+        )
+    return ConstantSchedule(
         n_draws=sampler.n_samples,
         thinning=sampler.thinning_steps,
         temperature=sampler.temperature,
     )
 
 
-def make_preconditioner(
-    config: InverseGradientVarianceConfig | AmsgradConfig,
-) -> InverseGradientVariance | Amsgrad:
-    """Build the preconditioner that the configuration names."""
-    if isinstance(config, AmsgradConfig):
-        return Amsgrad(
-            learning_rate=config.learning_rate, decay=config.decay, offset=config.damping
-        )
-    return InverseGradientVariance(prior_cap=config.prior_cap)
+def minibatch_source(config: TrainingConfig, generator: torch.Generator) -> MinibatchSource:
+    """The minibatches of one chain, of the kind that the configuration names."""
+    permuted = config.method.minibatches == "permutation"
+    kind = PermutedMinibatches if permuted else IndependentMinibatches
+    return kind(n_data=config.data.n_train, batch_size=config.batch_size, generator=generator)
 
 
 def energy_weight(plan: StepPlan, *, warm_up: float) -> float:
@@ -93,11 +137,6 @@ def energy_weight(plan: StepPlan, *, warm_up: float) -> float:
         return 1.0
     progress = plan.index / (plan.length * warm_up)
     return float(min(1.0, ENERGY_START ** (1.0 - progress)))
-
-
-def target_heat(config: InverseGradientVarianceConfig | AmsgradConfig) -> float:
-    """Excess temperature the step size aims at; AMSGrad aims at none, so NaN."""
-    return config.epsilon if isinstance(config, InverseGradientVarianceConfig) else math.nan
 
 
 def make_optimizer(position: Tensor) -> torch.optim.Adam:

@@ -7,7 +7,12 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from posterion.errors import ConfigurationError
-from posterion.training.sampler_config import GateConfig, PriorConfig, SamplerConfig
+from posterion.training.sampler_config import (
+    GateConfig,
+    PriorConfig,
+    SamplerConfig,
+    SGHMCConfig,
+)
 from posterion.training.section import Count, Positive, Section, Seed
 
 BankName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
@@ -130,7 +135,7 @@ class TrainingConfig(Section):
     prior: PriorConfig = PriorConfig()
     likelihood: LikelihoodConfig = LikelihoodConfig()
     pretraining: PretrainingConfig = PretrainingConfig()
-    method: SamplerConfig = SamplerConfig()
+    method: SamplerConfig = SGHMCConfig()
     execution: ExecutionConfig = ExecutionConfig()
     gates: GateConfig = GateConfig()
 

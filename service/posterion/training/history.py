@@ -77,6 +77,8 @@ def history_figure(logs: Mapping[str, Log]) -> bytes:
         error_axis.semilogy(steps, 1000 * column(log, "force_mae"), **style)
         potential_axis.plot(steps, column(log, "potential"), **style)
         temperature_axis.plot(steps, column(log, "t_kin"), **style)
+        asked = column(log, "temperature")
+        temperature_axis.plot(steps, asked, color="0.5", linewidth=0.8, linestyle="--")
         sampling = steps[np.array(log["phase"]) == "sampling"]
         if len(sampling):
             for axis in (error_axis, potential_axis, temperature_axis):
@@ -87,8 +89,7 @@ def history_figure(logs: Mapping[str, Log]) -> bytes:
     if any(len(values) for values in settled):
         everything = np.concatenate(settled)
         potential_axis.set_ylim(*np.percentile(everything, [0.5, 99.0]) + np.array([-2.0, 2.0]))
-    temperature_axis.axhline(1.0, color="0.5", linewidth=0.8, linestyle="--")
-    temperature_axis.set_ylabel("kinetic temperature $T_{kin}$")
+    temperature_axis.set_ylabel("kinetic temperature $T_{kin}$\n(dashed: asked for)")
     temperature_axis.set_xlabel("step (shaded: sampling)")
     error_axis.set_title("Chains: pretraining, ramp, burn-in, sampling")
     error_axis.legend(fontsize="small", ncols=4)

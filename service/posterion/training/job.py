@@ -125,8 +125,10 @@ def collect(plan: RunPlan) -> Outcome:
             device=plan.device,
         ),
     )
-    samples.diagnostics["gradient_evaluations"] = plan.config.n_chains * plan.method.n_steps
-    samples.diagnostics["step_size_halvings"] = [int(group.state["retries"]) for group in groups]
+    samples.diagnostics["gradient_evaluations"] = sum(
+        len(group.chains) * plan.method.n_steps_of(group.state) for group in groups
+    )
+    samples.diagnostics["divergences"] = [int(group.state["retries"]) for group in groups]
     history = history_figure({group.name: group.log for group in groups})
     write_atomically(plan.folder / HISTORY_FILE, history)
     return Outcome(samples=samples, history=history)

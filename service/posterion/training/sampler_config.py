@@ -17,7 +17,10 @@ class InverseGradientVarianceConfig(Section):
     """Step size inversely proportional to each parameter's minibatch-gradient variance.
 
     Attributes:
-        epsilon: Excess relative temperature that minibatch noise may cause.
+        epsilon: Excess temperature that the noise of one minibatch may bring, in units of
+            T = 1 whatever the temperature is. It sets the pace: relaxation takes about
+            1/(2 epsilon) epochs. Positions feel 2/3 epsilon^2 of it with minibatches of a
+            permutation, all of it with independent ones.
         minibatches: Gradients per estimate of the variance, taken without moving.
         prior_cap: Largest eta times the prior's precision, in units of the friction: bounds
             the steps of parameters about which the data seem to say nothing.
@@ -44,32 +47,71 @@ class AmsgradConfig(Section):
     damping: Positive = 1e-5
 
 
-class SamplerConfig(Section):
-    """Stochastic-gradient Hamiltonian Monte Carlo (Chen, Fox and Guestrin, 2014).
+class ConstantScheduleConfig(Section):
+    """One temperature and the frozen step size throughout sampling."""
+
+    kind: Literal["constant"] = "constant"
+
+
+class CyclicalScheduleConfig(Section):
+    """Cycles that explore, then sample (Zhang et al., ICLR 2020).
+
+    A factor on the frozen squared step size falls from 1 to ``floor`` along half a cosine in
+    each cycle; the momentum starts at zero. Draws come at the end of a cycle, ``thinning_steps``
+    apart.
 
     Attributes:
-        kind: ``sghmc``.
+        exploration_steps: Steps at the exploration temperature.
+        exploration_temperature: 0 descends, as in the paper; above T it crosses barriers.
+        ramp_steps: Steps from there to T.
+        settling_steps: Steps at T before the first ``thinning_steps``.
+        draws_per_cycle: Draws of each cycle; ``n_samples`` must be a multiple of it.
+        floor: Smallest factor on the squared step size.
+    """
+
+    kind: Literal["cyclical"] = "cyclical"
+    exploration_steps: Count = 1_000
+    exploration_temperature: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    ramp_steps: Count = 200
+    settling_steps: Annotated[int, Field(ge=0)] = 600
+    draws_per_cycle: Count = 1
+    floor: Annotated[float, Field(gt=0, le=1)] = 0.1
+
+
+class MarkovChainConfig(Section):
+    """What every stochastic-gradient sampler is told.
+
+    Attributes:
         friction: a.
-        temperature: T of the posterior; 1 samples the posterior itself.
+        temperature: T of the posterior; 1 samples the posterior itself, less a sharper one.
         preconditioner: Parameter-specific step size, frozen before sampling.
+        minibatches: ``permutation`` cuts one permutation per epoch, whose noise cancels;
+            ``independent`` draws every minibatch anew.
+        noise_correction: Take the heat of the minibatches out of the injected noise. Only with
+            independent minibatches: it would cool the chain below T where noise cancels.
         ramp_steps: Steps over which the temperature rises from 0 to T.
         burn_in_steps: Steps at T before the step size is frozen.
         burn_in_rounds: The step size is estimated anew after each of so many equal parts.
         thinning_steps: Steps between collected samples.
         n_samples: Samples each chain collects.
+        schedule: Temperature and step size while sampling.
     """
 
-    kind: Literal["sghmc"] = "sghmc"
     friction: Annotated[float, Field(gt=0, lt=1)] = 0.1
     temperature: Positive = 1.0
     preconditioner: Annotated[
         InverseGradientVarianceConfig | AmsgradConfig, Field(discriminator="kind")
     ] = InverseGradientVarianceConfig()
+    minibatches: Literal["permutation", "independent"] = "permutation"
+    noise_correction: bool = False
     ramp_steps: Count = 400
     burn_in_steps: Count = 4_000
     burn_in_rounds: Count = 2
     thinning_steps: Count = 1_200
     n_samples: Annotated[int, Field(ge=1)] = 4
+    schedule: Annotated[
+        ConstantScheduleConfig | CyclicalScheduleConfig, Field(discriminator="kind")
+    ] = ConstantScheduleConfig()
 
     @model_validator(mode="after")
     def _burn_in_has_a_step_for_every_part(self) -> Self:
@@ -80,17 +122,62 @@ class SamplerConfig(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _only_noise_that_stays_is_corrected(self) -> Self:
+        if self.noise_correction and self.minibatches == "permutation":
+            raise ValueError(
+                "noise_correction must not be combined with minibatches: permutation, whose "
+                "noise cancels over an epoch: the chain would be cooled below its temperature; "
+                "write minibatches: independent, or noise_correction: false"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _cycles_are_whole(self) -> Self:
+        schedule = self.schedule
+        if (
+            isinstance(schedule, CyclicalScheduleConfig)
+            and self.n_samples % schedule.draws_per_cycle
+        ):
+            raise ValueError(
+                "n_samples must be a multiple of schedule.draws_per_cycle, got "
+                f"{self.n_samples} and {schedule.draws_per_cycle}"
+            )
+        return self
+
+
+class SGHMCConfig(MarkovChainConfig):
+    """Stochastic-gradient Hamiltonian Monte Carlo (Chen, Fox and Guestrin, 2014)."""
+
+    kind: Literal["sghmc"] = "sghmc"
+
+
+class BAOAConfig(MarkovChainConfig):
+    """Langevin dynamics by the BAOA splitting (after Leimkuhler and Matthews, 2013)."""
+
+    kind: Literal["baoa"] = "baoa"
+
+
+SamplerConfig = Annotated[SGHMCConfig | BAOAConfig, Field(discriminator="kind")]
+
 
 class GateConfig(Section):
     """What the chains must satisfy before they are published.
 
     Attributes:
         max_r_hat: Median within-chain split R-hat of forces on probe structures.
-        max_kinetic_temperature: T_kin over T while sampling.
+        max_kinetic_temperature: T_kin while sampling, over T plus the heat that minibatches
+            are known to bring to the momentum.
+        min_configurational_temperature: T_conf about the start of the chain, over T: near 0 for
+            a chain that has not moved, near 1 for one that has forgotten where it started,
+            below 0 for one that still descends.
+        max_configurational_temperature: Likewise, for chains that minibatches overheat.
         max_loss_drift: Change of the potential between the halves of sampling, nat per label:
             0.05 is about an error scale moved by 5 %.
     """
 
     max_r_hat: Positive = 1.2
-    max_kinetic_temperature: Positive = 1.3
+    max_kinetic_temperature: Positive = 1.2
+    min_configurational_temperature: Annotated[float, Field(le=1)] = 0.3
+    max_configurational_temperature: Annotated[float, Field(ge=1)] = 1.5
     max_loss_drift: Positive = 0.05

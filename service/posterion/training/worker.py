@@ -93,21 +93,22 @@ def run_worker(task: WorkerTask, report: Callable[[Progress], None]) -> None:
     """
     torch.set_num_threads(task.config.execution.threads_per_chain)
     task.folder.mkdir(parents=True, exist_ok=True)
-    n_steps = task.method.n_steps
     with _exclusive(task.folder):
-        if _steps_done(task) >= n_steps:
+        done, n_steps = _progress(task)
+        if done >= n_steps:
             report(Progress(task.chains, n_steps, n_steps, "finished before"))
         else:
             report(Progress(task.chains, 0, n_steps, "preparing"))
             _advance_to_the_end(task, report)
 
 
-def _steps_done(task: WorkerTask) -> int:
-    """Steps in the checkpoint; a finished chain need not be built, let alone compiled."""
+def _progress(task: WorkerTask) -> tuple[int, int]:
+    """Steps in the checkpoint and in all: a finished chain need not be built or compiled."""
     checkpoint = task.folder / CHECKPOINT
     if not checkpoint.exists():
-        return 0
-    return int(load_checkpoint(checkpoint, fingerprint=task.fingerprint)["step"])
+        return 0, task.method.n_steps
+    state = load_checkpoint(checkpoint, fingerprint=task.fingerprint)
+    return int(state["step"]), task.method.n_steps_of(state)
 
 
 @contextmanager
@@ -143,7 +144,6 @@ def _require_parent() -> None:
 def _advance_to_the_end(task: WorkerTask, report: Callable[[Progress], None]) -> None:
     checkpoint, start = task.folder / CHECKPOINT, task.folder / START
     run = task.method.start(task.chains, _parts(task, report))
-    n_steps = task.method.n_steps
     if checkpoint.exists():
         run.load_state_dict(load_checkpoint(checkpoint, fingerprint=task.fingerprint))
     else:
@@ -157,11 +157,11 @@ def _advance_to_the_end(task: WorkerTask, report: Callable[[Progress], None]) ->
             log = _log(task, run)
             continue
         log.add(step)
-        last = run.step == n_steps
+        last = run.step == run.n_steps
         if last or run.step % task.config.execution.log_every == 0:
             _require_parent()
             row = log.write(run.step)
-            report(Progress(task.chains, run.step, n_steps, row))
+            report(Progress(task.chains, run.step, run.n_steps, row))
         starts = run.step == task.method.n_steps_to_start
         due = run.step % task.config.execution.checkpoint_every == 0
         if starts:
@@ -197,13 +197,10 @@ def _go_back(task: WorkerTask, run: MemberRun, reason: str) -> None:
     A member that has passed its start returns to it; one before it, to its last checkpoint.
     """
     checkpoint, start = task.folder / CHECKPOINT, task.folder / START
-    retries = run.retries
     passed = run.step >= task.method.n_steps_to_start and start.exists()
     source = start if passed else checkpoint
-    run.load_state_dict(load_checkpoint(source, fingerprint=task.fingerprint))
-    run.retries = max(retries, run.retries)
     try:
-        run.retreat()
+        run.retreat(load_checkpoint(source, fingerprint=task.fingerprint))
     except ChainDiverged as error:
         raise ChainDiverged(f"{error.detail}. Last: {reason}") from error
     save_checkpoint(checkpoint, run.state_dict(), fingerprint=task.fingerprint)

@@ -1,13 +1,16 @@
-"""Phases, minibatches and draws: the bookkeeping of a chain."""
+"""Phases and draws: the bookkeeping of a chain."""
 
+import math
+import re
 from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 import torch
 
-from posterion.errors import CheckpointMismatch, ConfigurationError
-from posterion.posterior.chain import Draws, MinibatchOrder, Phase, PhaseSchedule, StepPlan
+from posterion.errors import ConfigurationError
+from posterion.posterior.chain import Draws, Phase, PhaseSchedule, StepPlan
+from posterion.posterior.schedules import ConstantSchedule, CyclicalSchedule
 from posterion.posterior.step_size import freeze
 
 SCHEDULE = PhaseSchedule(
@@ -16,8 +19,17 @@ SCHEDULE = PhaseSchedule(
     n_ramp=4,
     n_burn_in=11,
     n_reestimations=2,
-    n_draws=5,
-    thinning=6,
+    sampling=ConstantSchedule(n_draws=5, thinning=6, temperature=0.5),
+)
+CYCLES = CyclicalSchedule(
+    n_draws=6,
+    draws_per_cycle=2,
+    thinning=5,
+    n_exploration=8,
+    n_ramp=4,
+    n_settling=3,
+    exploration_temperature=2.0,
+    floor=0.1,
     temperature=0.5,
 )
 
@@ -26,8 +38,8 @@ def _plans(schedule: PhaseSchedule) -> list[StepPlan]:
     return [schedule.at(step) for step in range(schedule.n_steps)]
 
 
-def _schedule(**changes: float) -> PhaseSchedule:
-    return replace(SCHEDULE, **changes)  # type: ignore[arg-type]  # all but one are int
+def _schedule(**changes: int) -> PhaseSchedule:
+    return replace(SCHEDULE, **changes)  # type: ignore[arg-type]  # all but sampling are int
 
 
 def test_phases_come_in_order_with_the_lengths_asked_for() -> None:
@@ -60,10 +72,10 @@ def test_the_step_size_freezes_once_and_before_every_draw(
     draws = [step for step, plan in enumerate(plans) if plan.draws]
     assert len(setting) == n_reestimations + 1
     assert freezing == setting[-1:]
-    assert len(draws) == schedule.n_draws
+    assert len(draws) == schedule.sampling.n_draws
     assert freezing[0] < schedule.n_steps_before_sampling <= draws[0]
     assert draws[-1] == schedule.n_steps - 1
-    assert {b - a for a, b in pairwise(draws)} == {schedule.thinning}
+    assert {b - a for a, b in pairwise(draws)} == {6}
 
 
 def test_burn_in_is_shared_out_without_loss() -> None:
@@ -97,66 +109,75 @@ def test_steps_outside_the_schedule_are_refused() -> None:
     [
         ("n_estimation", 1),
         ("n_pretraining", -1),
-        ("n_draws", 0),
-        ("thinning", 0),
         ("n_burn_in", 2),
-        ("temperature", 0.0),
-        ("temperature", float("nan")),
     ],
 )
-def test_a_schedule_without_meaning_is_refused(name: str, value: float) -> None:
+def test_phases_without_meaning_are_refused(name: str, value: int) -> None:
     with pytest.raises(ConfigurationError, match=f"{name} must be"):
         _schedule(**{name: value})
 
 
-def _order(seed: int, n_data: int = 23, batch_size: int = 5) -> MinibatchOrder:
-    generator = torch.Generator().manual_seed(seed)
-    return MinibatchOrder(n_data=n_data, batch_size=batch_size, generator=generator)
+@pytest.mark.parametrize("schedule", [SCHEDULE.sampling, CYCLES], ids=["constant", "cyclical"])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("n_draws", 0), ("thinning", 0), ("temperature", 0.0), ("temperature", float("nan"))],
+)
+def test_a_schedule_without_meaning_is_refused(
+    schedule: ConstantSchedule | CyclicalSchedule, name: str, value: float
+) -> None:
+    with pytest.raises(ConfigurationError, match=f"{name} must be"):
+        replace(schedule, **{name: value})  # type: ignore[arg-type]  # int or float
 
 
-def test_an_epoch_shows_no_datum_twice() -> None:
-    order = _order(0, n_data=20)
-    for _ in range(3):
-        epoch = torch.cat([order.next_batch() for _ in range(4)])
-        assert torch.equal(epoch.sort().values, torch.arange(20))
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [("draws_per_cycle", 4, "multiple of"), ("floor", 0.0, "floor must be"), ("floor", 1.5, "(0,")],
+)
+def test_cycles_without_meaning_are_refused(name: str, value: float, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(message)):
+        replace(CYCLES, **{name: value})  # type: ignore[arg-type]  # int or float
 
 
-def test_a_remainder_too_short_for_a_minibatch_is_left_out() -> None:
-    order = _order(0)
-    for _ in range(3):
-        epoch = torch.cat([order.next_batch() for _ in range(4)])
-        assert len(set(epoch.tolist())) == 20
+def test_every_cycle_explores_goes_to_its_temperature_settles_and_draws() -> None:
+    steps = [CYCLES.at(index) for index in range(CYCLES.n_steps)]
+    assert len(steps) == 3 * 25
+    for first in (0, 25, 50):
+        cycle = steps[first : first + 25]
+        assert [step.temperature for step in cycle[:12]] == [2.0] * 8 + [1.625, 1.25, 0.875, 0.5]
+        assert {step.temperature for step in cycle[12:]} == {0.5}
+        assert [i for i, step in enumerate(cycle) if step.restarts] == [0]
+        assert [i for i, step in enumerate(cycle) if step.settled] == list(range(15, 25))
+        assert [i for i, step in enumerate(cycle) if step.draws] == [19, 24]
+        assert [i for i, step in enumerate(cycle) if step.traces] == list(range(15, 25))
+        factors = [step.step_factor for step in cycle]
+        expected = [0.1 + 0.45 * (1.0 + math.cos(math.pi * i / 25)) for i in range(25)]
+        assert factors == pytest.approx(expected)
 
 
-def test_every_datum_is_seen_equally_often() -> None:
-    order = _order(0)
-    n_epochs = 2000
-    seen = torch.bincount(torch.cat([order.next_batch() for _ in range(4 * n_epochs)]))
-    # Each epoch leaves out 3 of 23: a binomial count of 2000 trials at 20 / 23, sd 15.
-    p = 20 / 23
-    bound = 5 * (n_epochs * p * (1 - p)) ** 0.5
-    assert float((seen - n_epochs * p).abs().max()) < bound
+def test_steps_outside_equilibrium_are_exploration() -> None:
+    plans = _plans(replace(SCHEDULE, sampling=CYCLES))[SCHEDULE.n_steps_before_sampling :]
+    assert {plan.phase for plan in plans if plan.traces or plan.draws} == {Phase.SAMPLING}
+    assert [plan.phase for plan in plans[:25]] == [Phase.EXPLORATION] * 15 + [Phase.SAMPLING] * 10
+    assert {plan.length for plan in plans} == {75}
+    assert sum(plan.draws for plan in plans) == CYCLES.n_draws
 
 
-def test_the_order_resumes_in_the_middle_of_an_epoch() -> None:
-    order = _order(0)
-    for _ in range(6):
-        order.next_batch()
-    other = _order(1)
-    other.load_state_dict(order.state_dict())
-    for _ in range(10):
-        assert torch.equal(order.next_batch(), other.next_batch())
-
-
-def test_another_data_set_cannot_resume_the_order() -> None:
-    with pytest.raises(CheckpointMismatch, match=r"\(23, 5\).*\(24, 5\)"):
-        _order(0, n_data=24).load_state_dict(_order(0).state_dict())
-
-
-@pytest.mark.parametrize("batch_size", [0, 24])
-def test_an_impossible_batch_size_is_refused(batch_size: int) -> None:
-    with pytest.raises(ConfigurationError, match=f"number of data 23, got {batch_size}"):
-        _order(0, batch_size=batch_size)
+@pytest.mark.parametrize("sampling", [SCHEDULE.sampling, CYCLES], ids=["constant", "cyclical"])
+def test_stretching_keeps_the_draws_and_multiplies_their_distance(
+    sampling: ConstantSchedule | CyclicalSchedule,
+) -> None:
+    short = replace(SCHEDULE, sampling=sampling)
+    long = short.stretched(4)
+    assert long.n_burn_in == 4 * short.n_burn_in
+    assert long.sampling.n_steps == 4 * short.sampling.n_steps
+    for schedule in (short, long):
+        assert sum(plan.draws for plan in _plans(schedule)) == sampling.n_draws
+    assert long.n_pretraining + long.n_ramp == short.n_pretraining + short.n_ramp
+    last = short.sampling.n_steps - 1
+    assert long.sampling.at(4 * last + 3).step_factor == pytest.approx(
+        short.sampling.at(last).step_factor, abs=0.05
+    )
+    assert short.stretched(1) == short
 
 
 def test_draws_are_copies_stacked_by_chain() -> None:

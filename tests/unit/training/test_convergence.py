@@ -15,7 +15,7 @@ from posterion.errors import ConfigurationError
 from posterion.posterior.chain import Phase
 from posterion.training.chain_log import LOG_COLUMNS, ChainLog, open_event_files
 from posterion.training.chain_setup import StepReport, phase_schedule
-from posterion.training.convergence import diagnose, failed_gates
+from posterion.training.convergence import ChainRecord, diagnose, failed_gates
 from posterion.training.history import Log, column, history_figure, loss_drift, read_log
 from posterion.training.sampler_config import GateConfig
 from tests.support.training_runs import training_config
@@ -56,10 +56,17 @@ def traces(*, n_traces: int = 40, drift: float = 0.0, apart: float = 0.0) -> tor
 
 def diagnostics(found: torch.Tensor | None = None, **changes: float) -> dict[str, JsonValue]:
     t_kin, drift = changes.get("t_kin", 1.1), changes.get("drift", 0.0)
-    logs = {"chain 0": log(), "chain 1": log(t_kin=t_kin, drift=drift)}
-    return diagnose(
-        traces() if found is None else found, STEP_SIZES.expand(2, -1), logs, n_labels=N_LABELS
+    configurational = torch.tensor([[0.5, 2.0, 0.8], [0.5, 2.0, 0.8]])
+    configurational[1] *= changes.get("cooling", 1.0)
+    record = ChainRecord(
+        traces=traces() if found is None else found,
+        step_sizes=STEP_SIZES.expand(2, -1),
+        excess_heat=torch.full((2, 3), changes.get("heat", 0.1)),
+        configurational=configurational,
+        data_share=torch.tensor([[1.0, 0.5, 0.0]]).expand(2, -1),
+        logs={"chain 0": log(), "chain 1": log(t_kin=t_kin, drift=drift)},
     )
+    return diagnose(record, n_labels=N_LABELS)
 
 
 def failures(found: dict[str, JsonValue], temperature: float = 1.0) -> list[str]:
@@ -70,7 +77,11 @@ def test_chains_that_agree_pass_every_gate() -> None:
     found = diagnostics()
     assert failures(found) == []
     assert found["kinetic_temperature"] == pytest.approx([1.1, 1.1])
-    assert found["configurational_temperature"] == pytest.approx([0.9, 0.9])
+    # Weights 1, 1/2, 0 and 0, 1/2, 1 on 0.5, 2 and 0.8.
+    assert found["configurational_temperature"] == pytest.approx([1.0, 1.0])
+    assert found["configurational_temperature_of_prior"] == pytest.approx([1.2, 1.2])
+    assert found["parameters_determined_by_data"] == pytest.approx([0.5, 0.5])
+    assert found["excess_heat_of_momentum"] == pytest.approx([0.1, 0.1])
     assert found["r_hat_forces_between_chains"] == pytest.approx(1.0, abs=0.1)
     assert found["step_size_sqrt_eta_quantiles"] == pytest.approx(
         {"0.05": 1e-3, "0.5": 2e-3, "0.95": 3e-3}
@@ -80,14 +91,36 @@ def test_chains_that_agree_pass_every_gate() -> None:
 def test_chain_that_is_hot_is_named() -> None:
     (sentence,) = failures(diagnostics(t_kin=1.5))
     assert sentence == (
-        "chain 1: kinetic temperature while sampling is 1.5, at most 1.3 is accepted"
+        "chain 1: kinetic temperature while sampling is 1.5, at most 1.32 is accepted"
     )
 
 
-def test_heat_is_judged_against_the_temperature_asked_for() -> None:
-    found = diagnostics(t_kin=0.5)
-    assert failures(found) == []
-    assert len(failures(found, temperature=0.25)) == 2
+def test_heat_that_minibatches_are_known_to_bring_is_no_fault() -> None:
+    assert failures(diagnostics(t_kin=1.5, heat=0.4)) == []
+
+
+@pytest.mark.parametrize("temperature", [0.01, 0.25, 1.0])
+def test_temperatures_are_judged_against_the_one_asked_for(temperature: float) -> None:
+    as_asked = diagnostics(cooling=1.0)
+    for key in ("kinetic_temperature", "configurational_temperature"):
+        as_asked[key] = [temperature, temperature]
+    assert failures(as_asked, temperature=temperature) == []
+    (sentence,) = failures(as_asked | {"kinetic_temperature": [0.1, 5.0]}, temperature=temperature)
+    assert sentence.startswith("chain 1: kinetic temperature while sampling is 5, at most ")
+    cold = as_asked | {"configurational_temperature": [temperature, 0.1 * temperature]}
+    (sentence,) = failures(cold, temperature=temperature)
+    assert sentence == (
+        f"chain 1: configurational temperature while sampling is {0.1 * temperature:.3g}, "
+        f"at least {0.3 * temperature:.3g} is accepted"
+    )
+
+
+def test_chain_that_has_hardly_moved_or_is_overheated_is_named() -> None:
+    (cold,) = failures(diagnostics(cooling=0.05))
+    assert "configurational temperature while sampling is 0.05, at least 0.3" in cold
+    (hot,) = failures(diagnostics(cooling=2.0))
+    assert "configurational temperature while sampling is 2, at most 1.5" in hot
+    assert len(failures(diagnostics(cooling=math.nan))) == 1
 
 
 def test_loss_that_drifts_is_named() -> None:
@@ -172,6 +205,19 @@ def test_rows_are_averages_of_their_steps(tmp_path: Path) -> None:
     assert column(found, "t_kin", phase="burn-in").size == 0
     assert np.isnan(column(found, "t_conf")).all()
     assert message == f"{Phase.SAMPLING}: force MAE 150.0 meV/A, T_kin 1.00"
+
+
+def test_row_averages_over_the_steps_of_its_phase(tmp_path: Path) -> None:
+    """The steps before, at another temperature, would spoil what the gates read."""
+    schedule = phase_schedule(training_config())
+    first = schedule.n_steps_before_sampling
+    chain_log = ChainLog(tmp_path / "log.csv", resume_at=0)
+    for step, kinetic in ((first - 1, 9.0), (first, 1.0), (first + 1, 2.0)):
+        plan = schedule.at(step)
+        chain_log.add(StepReport(plan, 0.0, 0.1, kinetic, math.nan, math.nan))
+    chain_log.write(first + 2)
+    found = read_log(tmp_path / "log.csv")
+    assert column(found, "t_kin", phase="sampling").tolist() == [1.5]
 
 
 def test_resumed_log_drops_what_comes_again_and_what_was_torn(tmp_path: Path) -> None:

@@ -187,6 +187,9 @@ def test_divergence_while_sampling_goes_back_to_the_end_of_pretraining(
     assert torch.equal(state_of(task, "start")["position"], state_of(calm, "start")["position"])
     ratio = (shaken["frozen.eta"] / before["frozen.eta"]).median()
     assert float(ratio) < 0.8
+    assert int(shaken["step"]) == schedule.stretched(2).n_steps
+    (sign,) = run(task)
+    assert sign.message == "finished before"
 
 
 def test_start_left_by_a_later_step_is_not_gone_back_to(
@@ -236,6 +239,9 @@ def test_fingerprint_covers_what_is_sampled_and_nothing_else(data: Path, tmp_pat
         {"pretraining": {"steps": 21}},
         {"method": sampler(temperature=0.5)},
         {"method": sampler("amsgrad")},
+        {"method": sampler() | {"kind": "baoa"}},
+        {"method": sampler(minibatches="independent")},
+        {"method": sampler(schedule={"kind": "cyclical"})},
         {"network": {"n_features": 5}},
         {"execution": {"device": "cpu", "threads_per_chain": 2}},
     ]

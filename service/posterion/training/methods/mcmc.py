@@ -8,21 +8,26 @@ import torch
 from pydantic import JsonValue
 from torch import Tensor
 
+from posterion.posterior.diagnostics import excess_heat
+from posterion.posterior.thermometer import Virial, data_share
 from posterion.training.chain_run import ChainRun
-from posterion.training.chain_setup import phase_schedule
+from posterion.training.chain_setup import LONGEST_STRETCH, phase_schedule
 from posterion.training.config import TrainingConfig
-from posterion.training.convergence import diagnose, failed_gates
+from posterion.training.convergence import ChainRecord, diagnose, failed_gates
 from posterion.training.methods.protocol import BankSamples, FinishedGroup, TrainedOn
 from posterion.training.run_parts import RunParts
 
 READING: Final = (
-    "How to read them. The kinetic temperature says only that the momenta are warm. A "
-    "configurational temperature far below the posterior's says that weights about which the "
-    "data say little have hardly moved from where the chain started, and an effective sample "
-    "size near the number of chains that each chain explores one neighbourhood: the spread "
-    "between chains then carries most of the uncertainty. Each halving of the step size makes "
-    "a chain twice as slow. R-hat within chains near 1 says that the forces do not drift, not "
-    "that the posterior was explored."
+    "How to read them. The kinetic temperature says only that the momenta are warm: it should "
+    "be that of the posterior plus the excess heat of the minibatches. The configurational "
+    "temperature is counted from where the chain started: 0 if it has not moved, that of the "
+    "posterior if it has forgotten its start, negative if it still descends; once over the "
+    "weights that the data determine, once over those left to the prior. An effective sample "
+    "size near the number of chains says that each chain explores one neighbourhood: the spread "
+    "between chains then carries most of the uncertainty. A chain whose step size was halved "
+    "is slower and was run for so many times as long; what is missing beyond that is told as "
+    "times too short. R-hat within chains near 1 says that the forces do not drift, not that "
+    "the posterior was explored."
 )
 
 
@@ -42,6 +47,10 @@ class MarkovChains:
     def n_steps(self) -> int:
         """See `Method`."""
         return phase_schedule(self.config).n_steps
+
+    def n_steps_of(self, state: Mapping[str, Tensor]) -> int:
+        """See `Method`: chains whose steps were halved take more of them."""
+        return phase_schedule(self.config, halvings=int(state["halvings"])).n_steps
 
     @property
     def n_steps_to_start(self) -> int:
@@ -84,18 +93,49 @@ class MarkovChains:
         traces = [_series(group.state, "traces") for group in groups]
         # A chain run for longer earlier on may have more than this run asks for.
         by_chain = torch.cat([kept[:, : self.config.method.n_samples] for kept in draws])
-        n_traces = min(kept.shape[1] for kept in traces)
         n_chains, n_draws, _ = by_chain.shape
+        halvings = [int(group.state["halvings"]) for group in groups]
         diagnostics = diagnose(
-            torch.cat([kept[:, :n_traces] for kept in traces]),
-            torch.cat([group.state["frozen.eta"] for group in groups]),
-            {group.name: group.log for group in groups},
-            n_labels=trained_on.labels_per_frame,
-        )
+            self._record(groups, traces), n_labels=trained_on.labels_per_frame
+        ) | {
+            "step_size_halvings": list(halvings),
+            "times_as_long": [min(2**n, LONGEST_STRETCH) for n in halvings],
+            "times_too_short": [max(1, 2**n // LONGEST_STRETCH) for n in halvings],
+        }
         return BankSamples(
             parameters=by_chain.transpose(0, 1).reshape(n_chains * n_draws, -1),
             origin=tuple((chain, draw) for draw in range(n_draws) for chain in range(n_chains)),
             diagnostics=diagnostics,
+        )
+
+    def _record(self, groups: Sequence[FinishedGroup], traces: Sequence[Tensor]) -> ChainRecord:
+        method, n_data = self.config.method, self.config.data.n_train
+        n_traces = min(kept.shape[1] for kept in traces)
+
+        def stacked(name: str) -> Tensor:
+            return torch.cat([group.state[name] for group in groups])
+
+        virials = [
+            Virial(*(group.state[f"virial.{name}"] for name in Virial._fields)) for group in groups
+        ]
+        heat = excess_heat(
+            stacked("frozen.eta"),
+            stacked("gradient_variance"),
+            n_data=n_data,
+            friction=method.friction,
+        )
+        return ChainRecord(
+            traces=torch.cat([kept[:, :n_traces] for kept in traces]),
+            step_sizes=stacked("frozen.eta"),
+            excess_heat=torch.zeros_like(heat) if method.noise_correction else heat,
+            configurational=torch.cat([virial.temperatures(n_data=n_data) for virial in virials]),
+            data_share=data_share(
+                stacked("gradient_variance"),
+                n_data=n_data,
+                batch_size=self.config.batch_size,
+                prior_precision=self.config.prior.std**-2,
+            ),
+            logs={group.name: group.log for group in groups},
         )
 
     def failed_gates(self, diagnostics: Mapping[str, JsonValue]) -> list[str]:

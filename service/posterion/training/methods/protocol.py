@@ -24,8 +24,11 @@ class MemberRun(Protocol):
 
     step: int
     """Steps done."""
-    retries: int
-    """Divergences so far."""
+
+    @property
+    def n_steps(self) -> int:
+        """Steps in all; a divergence may lengthen the run."""
+        ...
 
     @property
     def finished(self) -> bool:
@@ -37,12 +40,15 @@ class MemberRun(Protocol):
 
         Raises:
             ChainDiverged: If a gradient is not finite or the error jumps; the caller goes
-                back to a checkpoint and calls ``retreat``.
+                calls ``retreat`` with a checkpoint.
         """
         ...
 
-    def retreat(self) -> None:
-        """After a divergence: take smaller steps from here on.
+    def retreat(self, state: dict[str, Tensor]) -> None:
+        """After a divergence: go back to an earlier state, take smaller steps from there on.
+
+        Args:
+            state: What ``state_dict`` gave; its counts of divergences are not gone back to.
 
         Raises:
             ChainDiverged: If that was tried too often.
@@ -125,7 +131,11 @@ class Method(Protocol):
 
     @property
     def n_steps(self) -> int:
-        """Minibatch steps of each member."""
+        """Minibatch steps of each member, if nothing diverges."""
+        ...
+
+    def n_steps_of(self, state: Mapping[str, Tensor]) -> int:
+        """Minibatch steps in all of members with this checkpoint."""
         ...
 
     @property

@@ -9,6 +9,7 @@ from posterion.training.methods.protocol import Method
 
 _METHODS: Final[Mapping[str, Callable[[TrainingConfig], Method]]] = {
     "sghmc": MarkovChains,
+    "baoa": MarkovChains,
 }
 
 
