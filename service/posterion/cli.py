@@ -1,4 +1,4 @@
-"""What ``posterion`` does on a command line: demo, serve, train, evaluate.
+"""What ``posterion`` does on a command line: demo, serve, explore, label, train, evaluate.
 
 Exit codes: 0 done · 1 a check or a service failed · 2 wrong usage or configuration ·
 3 data, checkpoint or store cannot be used.
@@ -17,6 +17,7 @@ from posterion.errors import (
     DatasetError,
     PosterionError,
 )
+from posterion.labelling.cli import explore, label
 from posterion_store.errors import StoreError
 
 EXIT_USAGE = 2
@@ -31,8 +32,8 @@ app = typer.Typer(
     help=(
         "Energies, forces and honest uncertainty for molecular dynamics, served over REST.\n\n"
         "Start with `posterion demo`. `posterion serve` answers http://127.0.0.1:8000/v1; "
-        "`posterion train` makes a sample set of your own; `posterion-store` looks after "
-        "published ones."
+        "`posterion explore`, `posterion label` and `posterion train` lead from a molecule to "
+        "a sample set of your own; `posterion-store` looks after published ones."
     ),
 )
 
@@ -133,6 +134,10 @@ def serve(  # noqa: PLR0913 - one parameter per option
         lines = [f"--{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
         raise ConfigurationError("; ".join(lines)) from error
     raise typer.Exit(run(settings))
+
+
+app.command()(explore)
+app.command()(label)
 
 
 @app.command()

@@ -31,11 +31,14 @@ class LabelledFrame:
         structure: The configuration.
         energy: Reference energy, eV.
         forces: Reference forces, ``(n_atoms, 3)``, eV/Angstrom.
+        level_of_theory: What the file says the labels were computed with, None if it says
+            nothing.
     """
 
     structure: Structure
     energy: float
     forces: NDArray[np.float64]
+    level_of_theory: str | None = None
 
 
 def structure_from_atoms(atoms: Atoms) -> Structure:
@@ -115,8 +118,6 @@ def read_frames_apart(path: Path) -> list[LabelledFrame | DatasetError]:
     Raises:
         DatasetError: If the file as a whole is missing, unreadable or empty.
     """
-    if not path.is_file():
-        raise DatasetError(f"{path}: expected a data file, found none")
     frames = list(_read_npz(path) if path.suffix == ".npz" else _read_ase(path))
     if not frames:
         raise DatasetError(f"{path}: expected at least one frame, found none")
@@ -154,6 +155,24 @@ def _npz_arrays(path: Path) -> list[NDArray[np.float64]]:
 
 
 def _read_ase(path: Path) -> Iterator[LabelledFrame | DatasetError]:
+    for number, atoms in enumerate(read_images(path)):
+        yield _frame_or_error(atoms, None, f"{path}, frame {number}")
+
+
+def read_images(path: Path) -> list[Atoms]:
+    """Read all frames of a file that ASE reads, labelled or not.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Frames in the order of the file; at least one.
+
+    Raises:
+        DatasetError: If the file is missing, unreadable or empty.
+    """
+    if not path.is_file():
+        raise DatasetError(f"{path}: expected a data file, found none")
     try:
         images = list(ase.io.iread(path, index=":"))
     except (
@@ -165,8 +184,9 @@ def _read_ase(path: Path) -> Iterator[LabelledFrame | DatasetError]:
         ase.io.formats.UnknownFileTypeError,
     ) as error:
         raise DatasetError(f"{path}: ASE cannot read it: {error}") from error
-    for number, atoms in enumerate(images):
-        yield _frame_or_error(atoms, None, f"{path}, frame {number}")
+    if not images:
+        raise DatasetError(f"{path}: expected at least one frame, found none")
+    return images
 
 
 def _frame_or_error(
@@ -205,4 +225,10 @@ def _checked_frame(
             f"{where}: expected a neutral singlet, got charge {structure.charge} and spin "
             f"multiplicity {structure.spin_multiplicity}; the network does not describe others"
         )
-    return LabelledFrame(structure=structure, energy=energy, forces=forces)
+    level = atoms.info.get("level_of_theory")
+    return LabelledFrame(
+        structure=structure,
+        energy=energy,
+        forces=forces,
+        level_of_theory=None if level is None else str(level),
+    )

@@ -1,24 +1,14 @@
 """What a person sees of a training run: bars with ETA, then a table of what was published."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import JsonValue
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.progress import (
-    Progress as Bars,
-)
+from rich.progress import TaskID
 from rich.table import Table
 
+from posterion.observability.progress import progress_bars
 from posterion.training.config import TrainingConfig, load_config
 from posterion.training.job import Published, train
 from posterion.training.methods.registry import method_of
@@ -54,7 +44,7 @@ def run_training(
     console.print(
         f"[bold]{config.name}[/bold]: {method_of(config).outcome}, checkpoints in {folder}"
     )
-    with _progress_bars(console) as bars:
+    with progress_bars(console) as bars:
         shown: dict[tuple[int, ...], TaskID] = {}
 
         def report(progress: Progress) -> None:
@@ -77,21 +67,6 @@ def run_training(
             accept_diagnostics=accept_diagnostics,
         )
     _summarise(console, config, published, store=target.url, alias=alias)
-
-
-@contextmanager
-def _progress_bars(console: Console) -> Iterator[Bars]:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("eta"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-    )
-    with Bars(*columns, console=console) as bars:
-        yield bars
 
 
 def _summarise(

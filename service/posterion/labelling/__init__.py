@@ -1,0 +1,1 @@
+"""Where do reference energies and forces come from? Geometries, and their labels."""
