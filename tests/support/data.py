@@ -75,6 +75,8 @@ def write_extxyz(path: Path, frames: list[LabelledFrame]) -> None:
         atoms.calc = SinglePointCalculator(  # type: ignore[no-untyped-call]
             atoms, energy=frame.energy, forces=frame.forces
         )
+        if frame.level_of_theory is not None:
+            atoms.info["level_of_theory"] = frame.level_of_theory
         images.append(atoms)
     ase.io.write(path, images)
 

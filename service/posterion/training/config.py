@@ -115,7 +115,8 @@ class TrainingConfig(Section):
         name: Bank name to publish under.
         description: One sentence for the model card.
         licence: Licence of the sample set.
-        level_of_theory: Of the reference data.
+        level_of_theory: Of the reference data; not needed where every frame says it, as
+            `posterion label` writes them.
         data_source: Where the data come from, with their licence.
         batch_size: Frames per minibatch.
         n_chains: Independent chains.
@@ -125,7 +126,7 @@ class TrainingConfig(Section):
     name: BankName
     description: str
     licence: str
-    level_of_theory: str
+    level_of_theory: str | None = None
     data_source: str
     batch_size: Count = 5
     n_chains: Annotated[int, Field(ge=1, le=64)] = 2

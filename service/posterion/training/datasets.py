@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from posterion.errors import DatasetError
+from posterion.errors import ConfigurationError, DatasetError
 from posterion.structures.ase_io import LabelledFrame, read_frames
 from posterion.structures.frame_digest import frames_digest
 from posterion.structures.structure import Structure
@@ -32,11 +32,19 @@ class FrameSet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataSplit:
-    """Three disjoint sets of frames."""
+    """Three disjoint sets of frames of one level of theory.
+
+    Attributes:
+        train: Frames the posterior is conditioned on.
+        calibration: Frames the calibration is fitted on.
+        report: Frames the model card's figures come from.
+        level_of_theory: Of all their labels.
+    """
 
     train: FrameSet
     calibration: FrameSet
     report: FrameSet
+    level_of_theory: str
 
     @property
     def structures(self) -> dict[str, list[Structure]]:
@@ -47,17 +55,20 @@ class DataSplit:
         }
 
 
-def split_frames(config: DataConfig) -> DataSplit:
+def split_frames(config: DataConfig, *, level_of_theory: str | None = None) -> DataSplit:
     """Read the files and split them at random into disjoint sets.
 
     Args:
         config: Files, counts and seed.
+        level_of_theory: Of the labels; None asks the files.
 
     Returns:
         The split. No frame is in two sets: frames that occur twice are dropped first.
 
     Raises:
-        DatasetError: If a file is wrong or holds too few distinct frames.
+        DatasetError: If a file is wrong, holds too few distinct frames, or says another
+            level of theory than is stated or than the other frames say.
+        ConfigurationError: If neither the files nor the caller state a level of theory.
     """
     frames, source = _read_distinct(config.files, seen=set())
     wanted = config.n_train + config.n_calibration
@@ -87,7 +98,24 @@ def split_frames(config: DataConfig) -> DataSplit:
         train=_frame_set("train", source, train),
         calibration=_frame_set("calibration", source, calibration),
         report=_frame_set("report", report_source, report),
+        level_of_theory=_agreed_level(level_of_theory, [*train, *calibration, *report]),
     )
+
+
+def _agreed_level(stated: str | None, frames: Sequence[LabelledFrame]) -> str:
+    """The one level that is stated or said by the frames."""
+    levels = {frame.level_of_theory for frame in frames} | {stated}
+    said = sorted(level for level in levels if level is not None)
+    if not said:
+        raise ConfigurationError(
+            "level_of_theory: the files do not say at which level their labels were computed; "
+            "state it"
+        )
+    if len(said) > 1:
+        where = "the frames say" if stated is None else f"{stated!r} is stated, the frames say"
+        others = " and ".join(repr(level) for level in said if level != stated)
+        raise DatasetError(f"expected labels of one level of theory, but {where} {others}")
+    return said[0]
 
 
 def _frame_set(role: str, source: str, frames: list[LabelledFrame]) -> FrameSet:

@@ -208,7 +208,7 @@ def _report_input(
         name=config.name,
         description=f"{config.description} Data: {config.data_source}.",
         licence=config.licence,
-        level_of_theory=config.level_of_theory,
+        level_of_theory=plan.split.level_of_theory,
         created_at=created_at,
         method=config.method.kind,
         periodic=all(frame.structure.fully_periodic for frame in plan.split.train.frames),

@@ -96,7 +96,7 @@ def plan_run(config: TrainingConfig, folder: Path) -> RunPlan:
         ConfigurationError: If a GPU is asked for and none is there.
         DatasetError: If the data cannot be used.
     """
-    split = split_frames(config.data)
+    split = split_frames(config.data, level_of_theory=config.level_of_theory)
     train = split.train.frames
     reference = fit_energy_reference(
         train, energy_std_per_sqrt_atom=config.likelihood.energy_std_per_sqrt_atom

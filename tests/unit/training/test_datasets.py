@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from posterion.errors import DatasetError
+from posterion.errors import ConfigurationError, DatasetError
 from posterion.structures.ase_io import LabelledFrame
 from posterion.structures.frame_digest import frames_digest
 from posterion.training.config import DataConfig
@@ -29,14 +29,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def split(folder: Path, **changes: object) -> DataSplit:
+def split(folder: Path, *, level: str | None = "analytic", **changes: object) -> DataSplit:
     wanted: dict[str, object] = {
         "files": [folder / "frames.extxyz"],
         "n_train": 30,
         "n_calibration": 25,
         "n_report": 15,
     }
-    return split_frames(DataConfig.model_validate(wanted | changes))
+    return split_frames(DataConfig.model_validate(wanted | changes), level_of_theory=level)
 
 
 def sets(split: DataSplit) -> tuple[FrameSet, FrameSet, FrameSet]:
@@ -75,6 +75,29 @@ def test_report_files_give_only_frames_that_training_files_lack(folder: Path) ->
     assert not identities(found.report) & (identities(found.train) | identities(found.calibration))
     with pytest.raises(DatasetError, match=r"at least 16 frames that are not in .* found 15"):
         split(folder, report_files=others, n_calibration=40, n_report=16)
+
+
+def test_level_of_theory_is_that_of_every_frame(folder: Path, tmp_path: Path) -> None:
+    frames = morse_frames(N_FRAMES, seed=1)
+    levels = {"said": ["GFN2-xTB"] * N_FRAMES, "mixed": ["GFN2-xTB", "PBE"] * (N_FRAMES // 2)}
+    files = {name: [tmp_path / f"{name}.extxyz"] for name in levels}
+    for name, (path,) in files.items():
+        write_extxyz(
+            path,
+            [
+                replace(frame, level_of_theory=level)
+                for frame, level in zip(frames, levels[name], strict=True)
+            ],
+        )
+    assert split(folder).level_of_theory == "analytic"
+    assert split(folder, level=None, files=files["said"]).level_of_theory == "GFN2-xTB"
+    assert split(folder, level="GFN2-xTB", files=files["said"]).level_of_theory == "GFN2-xTB"
+    with pytest.raises(DatasetError, match="'PBE' is stated, the frames say 'GFN2-xTB'"):
+        split(folder, level="PBE", files=files["said"])
+    with pytest.raises(DatasetError, match="the frames say 'GFN2-xTB' and 'PBE'"):
+        split(folder, level=None, files=files["mixed"])
+    with pytest.raises(ConfigurationError, match=r"^level_of_theory: .* state it$"):
+        split(folder, level=None)
 
 
 def changes(frame: LabelledFrame) -> list[LabelledFrame]:
