@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from posterion.graph.batch import build_graph, collate
-from posterion.network.config import EnergyReference, NetworkConfig
+from posterion.network.config import EnergyReference, NetworkConfig, NoiseKind
 from posterion.network.functional import NetworkFunction, NetworkOutputs
 from posterion.structures.structure import Structure
 from tests.support.tolerances import ROUNDING
@@ -22,7 +22,9 @@ SPREAD = 0.3
 Parity = Literal["natural", "full"]
 
 
-def network_config(l_max: int = 1, parity: Parity = "natural") -> NetworkConfig:
+def network_config(
+    l_max: int = 1, parity: Parity = "natural", noise: NoiseKind = "gaussian"
+) -> NetworkConfig:
     """Four channels for hydrogen and oxygen, in two layers.
 
     With full parity four: pseudovectors first arise in the second, pseudoscalars in the third.
@@ -39,15 +41,19 @@ def network_config(l_max: int = 1, parity: Parity = "natural") -> NetworkConfig:
         readout_hidden=4,
         average_neighbors=10.0,
         noise_scale=0.2,
+        noise_readout=noise,
     )
 
 
 @lru_cache(maxsize=16)
 def network_function(
-    l_max: int = 1, parity: Parity = "natural", dtype: torch.dtype = torch.float64
+    l_max: int = 1,
+    parity: Parity = "natural",
+    dtype: torch.dtype = torch.float64,
+    noise: NoiseKind = "gaussian",
 ) -> NetworkFunction:
     """The function, on the CPU; built once per session, for it holds no weights."""
-    config = network_config(l_max, parity)
+    config = network_config(l_max, parity, noise)
     return NetworkFunction(config, REFERENCE, dtype=dtype, device="cpu")
 
 

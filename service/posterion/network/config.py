@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 AtomicNumber = Annotated[int, Field(ge=1, le=118)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 FiniteFloat = Annotated[float, Field(allow_inf_nan=False)]
+NoiseKind = Literal["gaussian", "evidential"]
 
 
 class NetworkConfig(BaseModel):
@@ -25,7 +26,9 @@ class NetworkConfig(BaseModel):
         radial_hidden: Width of the hidden layer of the radial network.
         readout_hidden: Width of the hidden layer of both readouts.
         average_neighbors: Mean neighbours per atom in the training data; normalises sums.
-        noise_scale: s0 of the aleatoric force noise s0 exp(MLP), eV/Angstrom.
+        noise_scale: s0, unit of the aleatoric force noise, eV/Angstrom.
+        noise_readout: What the noise readout says of a force component: the logarithm of a
+            Gaussian's standard deviation, or the evidence for a mean and a variance.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,6 +45,7 @@ class NetworkConfig(BaseModel):
     readout_hidden: int = Field(default=16, ge=1, le=1024)
     average_neighbors: PositiveFloat = 8.0
     noise_scale: PositiveFloat = 0.1
+    noise_readout: NoiseKind = "gaussian"
 
     @model_validator(mode="after")
     def _ascending(self) -> Self:

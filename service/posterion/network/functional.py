@@ -13,7 +13,9 @@ from torch.func import functional_call, vmap
 
 from posterion.graph.batch import GraphBatch
 from posterion.network.config import EnergyReference, NetworkConfig
+from posterion.network.input_units import input_units
 from posterion.network.model import StochasticNequIP, build_network
+from posterion.network.noise import NOISE_MODELS
 
 
 class NetworkOutputs(NamedTuple):
@@ -46,12 +48,12 @@ class CentredOutputs(NamedTuple):
 
     Attributes:
         energy: Shape ``(n_samples, n_structures)``, eV above the reference.
-        log_noise: Shape ``(n_samples, n_atoms)``, log(sigma / s0).
+        noise: Shape ``(n_samples, n_atoms, n_outputs)``, read by `posterion.network.noise`.
         latent: Shape ``(n_samples, n_atoms, n_features)``.
     """
 
     energy: Tensor
-    log_noise: Tensor
+    noise: Tensor
     latent: Tensor
 
 
@@ -86,6 +88,12 @@ class ParameterLayout:
             name: piece.view(shape)
             for (name, shape), piece in zip(self.shapes.items(), pieces, strict=True)
         }
+
+    def positions(self, name: str) -> slice:
+        """Where the elements of a named weight lie in the vector."""
+        names = list(self.shapes)
+        first = sum(self.shapes[other].numel() for other in names[: names.index(name)])
+        return slice(first, first + self.shapes[name].numel())
 
     def flatten(self, weights: Mapping[str, Tensor]) -> Tensor:
         """Concatenate named weights into one vector, shape ``(n_parameters,)``."""
@@ -137,6 +145,15 @@ class NetworkFunction:
         network = build_network(self.config, generator)
         return self.layout.flatten(dict(network.named_parameters()))
 
+    @property
+    def last_energy_weights(self) -> slice:
+        """Parameters in which the energy is linear: the last layer of its readout."""
+        return self.layout.positions("energy_readout.network.layer1.weight")
+
+    def input_units(self) -> Tensor:
+        """Which unit each parameter reads, int64, shape ``(n_parameters,)``; 0 for none."""
+        return self.layout.flatten(input_units(self._network))
+
     def one_hot(self, atomic_numbers: Tensor) -> Tensor:
         """One-hot elements, shape ``(n_atoms, n_elements)``; unknown numbers give zeros."""
         known = torch.arange(len(self.config.elements), device=self.device)
@@ -177,7 +194,7 @@ class NetworkFunction:
             energy = torch.zeros(n_structures, dtype=total, device=self.device).index_add(
                 0, shared.structure_index, atomic.energy.to(total)
             )
-            return CentredOutputs(energy * self.reference.scale, atomic.log_noise, atomic.latent)
+            return CentredOutputs(energy * self.reference.scale, atomic.noise, atomic.latent)
 
         per_sample = topology.centre.dim() > 1
         if parameters.shape[0] > 1:
@@ -226,13 +243,15 @@ class NetworkFunction:
         gradients = torch.autograd.grad(
             centred.energy.sum(), inputs, allow_unused=True, materialize_grads=True
         )
+        model, noise = NOISE_MODELS[self.config.noise_readout], centred.noise.detach()
         return NetworkOutputs(
             energy=centred.energy.detach() + self.reference_energy(batch),
             forces=-gradients[0],
             stress=gradients[1] / _volume(batch)[:, None, None] if stress else None,
-            force_std=self.config.noise_scale * centred.log_noise.detach().exp(),
+            force_std=model.force_std(noise, scale=self.config.noise_scale),
             energy_std=self.reference.energy_std_per_sqrt_atom * batch.n_atoms.double().sqrt(),
             latent=centred.latent.detach(),
+            force_epistemic_std=model.force_epistemic_std(noise, scale=self.config.noise_scale),
         )
 
     def evaluate_one(

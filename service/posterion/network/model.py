@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from posterion.network.config import NetworkConfig
 from posterion.network.interaction import EdgeFeatures, Interaction
+from posterion.network.noise import NOISE_MODELS
 from posterion.network.radial import BesselBasis
 from posterion.network.readout import EnergyReadout, NoiseReadout
 
@@ -21,12 +22,12 @@ class AtomicOutputs(NamedTuple):
 
     Attributes:
         energy: Shape ``(n_atoms,)``, in units of the energy scale, not centred back.
-        log_noise: Shape ``(n_atoms,)``, log(sigma / s0).
+        noise: Shape ``(n_atoms, n_outputs)``, read by `posterion.network.noise`.
         latent: Shape ``(n_atoms, n_features)``, the final scalars z_i.
     """
 
     energy: Tensor
-    log_noise: Tensor
+    noise: Tensor
     latent: Tensor
 
 
@@ -62,7 +63,11 @@ class StochasticNequIP(nn.Module):
             irreps = layers[-1].irreps_out
         self.layers = nn.ModuleList(layers)
         self.energy_readout = EnergyReadout(config.n_features, config.readout_hidden)
-        self.noise_readout = NoiseReadout(config.n_features, config.readout_hidden)
+        self.noise_readout = NoiseReadout(
+            config.n_features,
+            config.readout_hidden,
+            n_outputs=NOISE_MODELS[config.noise_readout].n_outputs,
+        )
 
     def forward(
         self, vectors: Tensor, centre: Tensor, neighbor: Tensor, one_hot: Tensor

@@ -1,4 +1,4 @@
-"""What leaves the network: atomic energies and the logarithm of the force noise."""
+"""What leaves the network: atomic energies and what describes the force noise."""
 
 import torch
 from e3nn.nn import FullyConnectedNet
@@ -20,19 +20,20 @@ class EnergyReadout(nn.Module):
 
 
 class NoiseReadout(nn.Module):
-    """log(sigma / s0) of the aleatoric force noise: one isotropic value per atom.
+    """Unbounded numbers that describe the isotropic force noise of an atom.
 
-    The last layer starts at zero, so training begins at sigma = s0 everywhere.
+    `posterion.network.noise` says what they mean. The last layer starts at zero, so that
+    training begins with the same noise everywhere.
     """
 
-    def __init__(self, n_latent: int, hidden: int) -> None:
-        """One hidden layer and one global offset."""
+    def __init__(self, n_latent: int, hidden: int, *, n_outputs: int) -> None:
+        """One hidden layer and one global offset per output."""
         super().__init__()
-        self.network = FullyConnectedNet([n_latent, hidden, 1], silu)
-        self.offset = nn.Parameter(torch.zeros(1))
+        self.network = FullyConnectedNet([n_latent, hidden, n_outputs], silu)
+        self.offset = nn.Parameter(torch.zeros(n_outputs))
         with torch.no_grad():
             list(self.network.parameters())[-1].zero_()
 
     def forward(self, latent: Tensor) -> Tensor:
-        """Return log(sigma / s0), shape ``(n_atoms,)``."""
-        return self.network(latent)[:, 0] + self.offset  # type: ignore[no-any-return]
+        """Return the numbers of each atom, shape ``(n_atoms, n_outputs)``."""
+        return self.network(latent) + self.offset  # type: ignore[no-any-return]

@@ -20,6 +20,7 @@ from posterion.training.chain_setup import (
     SAMPLERS,
     Probe,
     StepReport,
+    chain_settings,
     decode_text,
     encode_text,
     energy_weight,
@@ -64,7 +65,7 @@ class ChainRun:
         dtype: torch.dtype,
         device: torch.device,
     ) -> None:
-        settings = config.method
+        settings = chain_settings(config)
         self.config = config
         self.step = 0
         self.retries = 0
@@ -111,7 +112,7 @@ class ChainRun:
             What the step tells the log.
 
         Raises:
-            ChainDiverged: If a gradient is not finite or the error jumps; the caller goes
+            ChainDiverged: If a gradient is not finite or the error jumps; the caller
                 calls ``retreat`` with a checkpoint.
         """
         plan = self.schedule.at(self.step)

@@ -23,6 +23,7 @@ from posterion.training.sampler_config import (
     CyclicalScheduleConfig,
     InverseGradientVarianceConfig,
     MarkovChainConfig,
+    SamplerConfig,
 )
 
 Probe = Callable[[Tensor], Tensor]
@@ -60,6 +61,13 @@ class StepReport(NamedTuple):
     learning_rate: float
 
 
+def chain_settings(config: TrainingConfig) -> SamplerConfig:
+    """The section of a run that samples; only those are asked for chains."""
+    settings = config.method
+    assert isinstance(settings, SamplerConfig), f"{settings.kind} is no Markov chain"
+    return settings
+
+
 def phase_schedule(config: TrainingConfig, *, halvings: int = 0) -> PhaseSchedule:
     """Steps of every phase, from the configuration.
 
@@ -74,7 +82,7 @@ def phase_schedule(config: TrainingConfig, *, halvings: int = 0) -> PhaseSchedul
     Returns:
         The schedule.
     """
-    sampler = config.method
+    sampler = chain_settings(config)
     preconditioner = sampler.preconditioner
     n_estimation = (
         preconditioner.minibatches
@@ -115,7 +123,7 @@ def _sampling_schedule(sampler: MarkovChainConfig) -> SamplingSchedule:
 
 def minibatch_source(config: TrainingConfig, generator: torch.Generator) -> MinibatchSource:
     """The minibatches of one chain, of the kind that the configuration names."""
-    permuted = config.method.minibatches == "permutation"
+    permuted = chain_settings(config).minibatches == "permutation"
     kind = PermutedMinibatches if permuted else IndependentMinibatches
     return kind(n_data=config.data.n_train, batch_size=config.batch_size, generator=generator)
 

@@ -7,14 +7,26 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from posterion.errors import ConfigurationError
-from posterion.training.sampler_config import (
-    GateConfig,
-    PriorConfig,
-    SamplerConfig,
-    SGHMCConfig,
+from posterion.training.method_config import (
+    DeepEnsembleConfig,
+    EvidentialConfig,
+    LastLayerLaplaceConfig,
+    McDropoutConfig,
+    MeanVarianceConfig,
 )
-from posterion.training.section import Count, Positive, Section, Seed
+from posterion.training.sampler_config import BAOAConfig, GateConfig, PriorConfig, SGHMCConfig
+from posterion.training.section import Count, Positive, Residual, Section, Seed
 
+MethodConfig = Annotated[
+    SGHMCConfig
+    | BAOAConfig
+    | DeepEnsembleConfig
+    | EvidentialConfig
+    | LastLayerLaplaceConfig
+    | McDropoutConfig
+    | MeanVarianceConfig,
+    Field(discriminator="kind"),
+]
 BankName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 
 
@@ -61,10 +73,13 @@ class LikelihoodConfig(Section):
     """Fixed energy noise; the force noise is predicted per atom.
 
     Attributes:
+        residual: Whose density the force likelihood is: each component's, or that of the
+            norm of an atom's force error, as the single-network methods were compared.
         energy_std_per_sqrt_atom: eV; a structure's energy noise is this times sqrt(n_atoms).
     """
 
     energy_std_per_sqrt_atom: Positive = 2e-3
+    residual: Residual = "component"
 
 
 class PretrainingConfig(Section):
@@ -119,7 +134,8 @@ class TrainingConfig(Section):
             `posterion label` writes them.
         data_source: Where the data come from, with their licence.
         batch_size: Frames per minibatch.
-        n_chains: Independent chains.
+        method: What is done about uncertainty, and its settings.
+        n_chains: Independent members: chains, or networks that are optimised.
         seed: Of initial weights, minibatch order and noise.
     """
 
@@ -129,28 +145,29 @@ class TrainingConfig(Section):
     level_of_theory: str | None = None
     data_source: str
     batch_size: Count = 5
-    n_chains: Annotated[int, Field(ge=1, le=64)] = 2
+    method: MethodConfig = SGHMCConfig()
+    n_chains: Count = Field(default_factory=lambda given: given["method"].usual_members)
     seed: Seed = 0
     data: DataConfig
     network: NetworkSizes = NetworkSizes()
     prior: PriorConfig = PriorConfig()
     likelihood: LikelihoodConfig = LikelihoodConfig()
     pretraining: PretrainingConfig = PretrainingConfig()
-    method: SamplerConfig = SGHMCConfig()
     execution: ExecutionConfig = ExecutionConfig()
     gates: GateConfig = GateConfig()
 
     @model_validator(mode="after")
-    def _enough_data_and_samples(self) -> Self:
+    def _enough_data_and_members(self) -> Self:
         if self.batch_size > self.data.n_train:
             raise ValueError(
                 f"batch_size must not exceed data.n_train, got {self.batch_size} "
                 f"and {self.data.n_train}"
             )
-        if self.n_chains * self.method.n_samples < 2:
+        fewest, most = self.method.fewest_members, self.method.most_members
+        if not fewest <= self.n_chains <= most:
+            wanted = f"{fewest}" if fewest == most else f"from {fewest} to {most}"
             raise ValueError(
-                "n_chains times method.n_samples must be at least 2: the spread of one "
-                "sample is undefined"
+                f"n_chains must be {wanted} for this {self.method.kind}, got {self.n_chains}"
             )
         return self
 
@@ -179,7 +196,11 @@ def load_config(path: Path) -> TrainingConfig:
     try:
         config = TrainingConfig.model_validate(document)
     except ValidationError as error:
-        lines = [f"  {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        lines = [
+            f"  {'.'.join(map(str, e['loc']))}: {e['msg']}"
+            for e in error.errors()
+            if e["type"] != "default_factory_not_called"  # follows from another error
+        ]
         raise ConfigurationError(f"{path}:\n" + "\n".join(lines)) from error
     return _resolve_paths(config, path.parent)
 

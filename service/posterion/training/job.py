@@ -21,6 +21,7 @@ from posterion.training.checkpoint import load_checkpoint, write_atomically
 from posterion.training.config import TrainingConfig
 from posterion.training.energy_noise import fit_energy_noise, with_energy_noise
 from posterion.training.history import history_figure, read_log
+from posterion.training.likelihood import published_network
 from posterion.training.methods.protocol import BankSamples, FinishedGroup, TrainedOn
 from posterion.training.plan import RunPlan, plan_run
 from posterion.training.report import Report, make_report
@@ -95,6 +96,19 @@ def train(
     plan = plan_run(config, folder)
     tasks = [plan.task(chains) for chains in plan.groups]
     run_workers(tasks, n_workers=plan.n_workers, report=report)
+    return finish(plan, store=store, alias=alias, accept_diagnostics=accept_diagnostics)
+
+
+def finish(plan: RunPlan, *, store: Store, alias: str, accept_diagnostics: bool) -> Published:
+    """Do what follows the last step of every member; arguments as in `train`.
+
+    Raises:
+        DiagnosticsRefused: If a gate is not passed, and that is not accepted.
+        PosterionError: Whatever went wrong; checkpoints stay.
+        StoreError: If the store refuses.
+    """
+    network = published_network(plan.network, plan.config.likelihood.residual)
+    plan = replace(plan, network=network)
     outcome = collect(plan)
     diagnostics = outcome.samples.diagnostics
     failures = plan.method.failed_gates(diagnostics)
@@ -102,7 +116,7 @@ def train(
         raise DiagnosticsRefused(
             "the chains are not fit for publication:\n  "
             + "\n  ".join(failures)
-            + f"\nsee {folder / HISTORY_FILE}. Longer burn-in or sampling is the cure; "
+            + f"\nsee {plan.folder / HISTORY_FILE}. Longer burn-in or sampling is the cure; "
             "--accept-diagnostics publishes all the same and the model card says so"
         )
     diagnostics["failed_gates"] = list(failures)

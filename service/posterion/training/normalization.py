@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from posterion.graph.batch import build_graph
-from posterion.network.config import EnergyReference, NetworkConfig
+from posterion.network.config import EnergyReference, NetworkConfig, NoiseKind
 from posterion.structures.ase_io import LabelledFrame
 from posterion.training.config import TrainingConfig
 
@@ -41,12 +41,18 @@ def fit_energy_reference(
     )
 
 
-def network_config(config: TrainingConfig, frames: Sequence[LabelledFrame]) -> NetworkConfig:
+def network_config(
+    config: TrainingConfig,
+    frames: Sequence[LabelledFrame],
+    *,
+    noise_readout: NoiseKind = "gaussian",
+) -> NetworkConfig:
     """Complete the configured sizes by what the data determine.
 
     Args:
         config: The training configuration.
         frames: Training frames.
+        noise_readout: What the likelihood of the method wants to know.
 
     Returns:
         The network configuration, elements and mean neighbour count filled in.
@@ -60,5 +66,6 @@ def network_config(config: TrainingConfig, frames: Sequence[LabelledFrame]) -> N
             sorted({int(z) for frame in frames for z in frame.structure.atomic_numbers})
         ),
         average_neighbors=max(n_edges / n_atoms, 1.0),
+        noise_readout=noise_readout,
         **sizes.model_dump(),
     )

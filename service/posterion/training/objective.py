@@ -18,6 +18,7 @@ from posterion.network.functional import NetworkFunction, Topology
 from posterion.posterior.density import potential_per_datum
 from posterion.posterior.prior import GaussianPrior
 from posterion.structures.ase_io import LabelledFrame
+from posterion.training.likelihood import ForceLikelihood
 
 
 class PaddedFrames(NamedTuple):
@@ -126,16 +127,22 @@ def _centred_energies(
 
 
 def make_potential(
-    function: NetworkFunction, frames: PaddedFrames, *, prior: GaussianPrior, n_data: int
+    function: NetworkFunction,
+    frames: PaddedFrames,
+    *,
+    likelihood: ForceLikelihood,
+    prior: GaussianPrior,
+    n_data: int,
 ) -> PotentialFunction:
     """Assemble U/N of a minibatch and its gradient, for several chains at once.
 
-    The likelihood of a frame is log N(E_ref | E, s_E^2 n_atoms) + the sum over atoms and
-    components of log N(F_ref | F, sigma_i^2), constants dropped.
+    The likelihood of a frame is log N(E_ref | E, s_E^2 n_atoms) + the sum over atoms of the
+    likelihood of their forces, constants dropped.
 
     Args:
         function: The network.
         frames: All training frames.
+        likelihood: Of the force of an atom.
         prior: Of the parameters; tensors in it on the function's device.
         n_data: N, the number of training frames.
 
@@ -143,21 +150,18 @@ def make_potential(
         A function of the parameters and of the frame indices of each chain's minibatch.
     """
     energy_std = function.reference.energy_std_per_sqrt_atom
-    log_scale = float(np.log(function.config.noise_scale))
+    scale = function.config.noise_scale
 
     def potential(parameters: Tensor, indices: Tensor, energy_weight: Tensor) -> Potential:
         weights = parameters.detach().requires_grad_()
         batch = PaddedFrames(*(field[indices] for field in frames))
-        energy, forces, log_noise = predict_padded(function, weights, batch, create_graph=True)
+        energy, forces, noise = predict_padded(function, weights, batch, create_graph=True)
         n_atoms = batch.atom_mask.sum(dim=2)
         energy_term = (energy - batch.energy).square() / (2 * energy_std**2 * n_atoms)
-        log_sigma = log_scale + log_noise
         error = (forces - batch.forces) * batch.atom_mask[..., None]
-        force_term = (
-            error.square().sum(dim=3) * torch.exp(-2 * log_sigma) / 2 + 3 * log_sigma
-        ) * batch.atom_mask
-        likelihood = (energy_weight * energy_term + force_term.sum(dim=2)).mean(dim=1)
-        value = potential_per_datum(likelihood, weights, prior=prior, n_data=n_data)
+        force_term = likelihood(error, noise, scale=scale) * batch.atom_mask
+        loss = (energy_weight * energy_term + force_term.sum(dim=2)).mean(dim=1)
+        value = potential_per_datum(loss, weights, prior=prior, n_data=n_data)
         (gradient,) = torch.autograd.grad(value.sum(), weights)
         absolute = error.detach().abs().sum(dim=(1, 2, 3)) / (3 * n_atoms.sum(dim=1))
         return Potential(gradient, value.detach(), absolute)
@@ -178,7 +182,7 @@ def predict_padded(
 
     Returns:
         Energies above the reference ``(n_chains, n_frames)``, forces ``(n_chains, n_frames,
-        max_atoms, 3)`` and log(sigma / s0) ``(n_chains, n_frames, max_atoms)``.
+        max_atoms, 3)`` and noise outputs ``(n_chains, n_frames, max_atoms, n_outputs)``.
     """
     n_chains, n_frames, n_atoms = batch.atom_mask.shape
     positions = batch.positions.reshape(n_chains, n_frames * n_atoms, 3).detach().requires_grad_()
@@ -199,7 +203,7 @@ def predict_padded(
     energy = centred.energy[:, :n_frames]
     (gradient,) = torch.autograd.grad(energy.sum(), positions, create_graph=create_graph)
     shape = (n_chains, n_frames, n_atoms)
-    return energy, -gradient.reshape(*shape, 3), centred.log_noise.reshape(shape)
+    return energy, -gradient.reshape(*shape, 3), centred.noise.reshape(*shape, -1)
 
 
 def compile_potential(

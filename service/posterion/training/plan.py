@@ -101,7 +101,8 @@ def plan_run(config: TrainingConfig, folder: Path) -> RunPlan:
     reference = fit_energy_reference(
         train, energy_std_per_sqrt_atom=config.likelihood.energy_std_per_sqrt_atom
     )
-    network = network_config(config, train)
+    method = method_of(config)
+    network = network_config(config, train, noise_readout=method.likelihood.noise_readout)
     folder.mkdir(parents=True, exist_ok=True)
     device, compiled = _device(config.execution.device), _compiled(config)
     identity = {
@@ -115,7 +116,8 @@ def plan_run(config: TrainingConfig, folder: Path) -> RunPlan:
         "threads": config.execution.threads_per_chain,
         "prior": config.prior.model_dump(mode="json"),
         "pretraining": config.pretraining.model_dump(mode="json"),
-        "method": dict(method_of(config).identity),
+        "likelihood": config.likelihood.model_dump(mode="json"),
+        "method": dict(method.identity),
     }
     return RunPlan(
         config=config,

@@ -12,6 +12,7 @@ from posterion.posterior.prior import GaussianPrior
 from posterion.structures.ase_io import LabelledFrame
 from posterion.training.chain_setup import Probe
 from posterion.training.config import TrainingConfig
+from posterion.training.likelihood import ForceLikelihood
 from posterion.training.objective import (
     PaddedFrames,
     PotentialFunction,
@@ -34,6 +35,7 @@ class RunParts:
         probe: Forces on probe structures.
         initial: Draws the initial parameters of one member from a generator, shape
             ``(n_parameters,)``.
+        input_units: Tells which unit each parameter reads, ``(n_parameters,)``; 0 for none.
         dtype: Floating type of the members.
         device: Where they run.
     """
@@ -41,6 +43,7 @@ class RunParts:
     potential: PotentialFunction
     probe: Probe
     initial: Callable[[torch.Generator], Tensor]
+    input_units: Callable[[], Tensor]
     dtype: torch.dtype
     device: torch.device
 
@@ -50,6 +53,7 @@ def build_parts(
     frames: Sequence[LabelledFrame],
     function: NetworkFunction,
     *,
+    likelihood: ForceLikelihood,
     n_chains: int,
     compiled: bool,
 ) -> RunParts:
@@ -59,6 +63,7 @@ def build_parts(
         config: The run.
         frames: Training frames.
         function: The network.
+        likelihood: Of the force of an atom.
         n_chains: Members of the group.
         compiled: Whether the training step is compiled for that many.
 
@@ -67,7 +72,11 @@ def build_parts(
     """
     padded = pad_frames(frames, function)
     potential = make_potential(
-        function, padded, prior=GaussianPrior(std=config.prior.std), n_data=len(frames)
+        function,
+        padded,
+        likelihood=likelihood,
+        prior=GaussianPrior(std=config.prior.std),
+        n_data=len(frames),
     )
     if compiled:
         generator = torch.Generator().manual_seed(0)
@@ -80,6 +89,7 @@ def build_parts(
         potential=potential,
         probe=_probe(padded, function),
         initial=function.initial_parameters,
+        input_units=function.input_units,
         dtype=function.dtype,
         device=function.device,
     )

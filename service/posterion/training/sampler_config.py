@@ -1,10 +1,10 @@
 """How chains sample and which prior they see: the Markov chain sections of a configuration."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import Field, model_validator
 
-from posterion.training.section import Count, Positive, Section
+from posterion.training.section import Count, MethodSection, Positive, Section
 
 
 class PriorConfig(Section):
@@ -78,7 +78,7 @@ class CyclicalScheduleConfig(Section):
     floor: Annotated[float, Field(gt=0, le=1)] = 0.1
 
 
-class MarkovChainConfig(Section):
+class MarkovChainConfig(MethodSection):
     """What every stochastic-gradient sampler is told.
 
     Attributes:
@@ -112,6 +112,11 @@ class MarkovChainConfig(Section):
     schedule: Annotated[
         ConstantScheduleConfig | CyclicalScheduleConfig, Field(discriminator="kind")
     ] = ConstantScheduleConfig()
+
+    @property
+    def fewest_members(self) -> int:
+        """See `MethodSection`: the spread of one sample is undefined."""
+        return 2 if self.n_samples == 1 else 1
 
     @model_validator(mode="after")
     def _burn_in_has_a_step_for_every_part(self) -> Self:
@@ -158,7 +163,7 @@ class BAOAConfig(MarkovChainConfig):
     kind: Literal["baoa"] = "baoa"
 
 
-SamplerConfig = Annotated[SGHMCConfig | BAOAConfig, Field(discriminator="kind")]
+SamplerConfig: TypeAlias = SGHMCConfig | BAOAConfig
 
 
 class GateConfig(Section):

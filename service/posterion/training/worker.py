@@ -92,6 +92,22 @@ def run_worker(task: WorkerTask, report: Callable[[Progress], None]) -> None:
         CheckpointMismatch: If the folder belongs to another run, or to another process.
     """
     torch.set_num_threads(task.config.execution.threads_per_chain)
+    with _deterministic():
+        _run(task, report)
+
+
+@contextmanager
+def _deterministic() -> Iterator[None]:
+    """Let torch refuse algorithms whose result depends on timing."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(mode=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
+def _run(task: WorkerTask, report: Callable[[Progress], None]) -> None:
     task.folder.mkdir(parents=True, exist_ok=True)
     with _exclusive(task.folder):
         done, n_steps = _progress(task)
@@ -178,7 +194,12 @@ def _parts(task: WorkerTask, report: Callable[[Progress], None]) -> RunParts:
         task.network, task.reference, dtype=torch.float32, device=task.device
     )
     return build_parts(
-        task.config, task.frames, function, n_chains=len(task.chains), compiled=task.compiled
+        task.config,
+        task.frames,
+        function,
+        likelihood=task.method.likelihood,
+        n_chains=len(task.chains),
+        compiled=task.compiled,
     )
 
 

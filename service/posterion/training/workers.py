@@ -1,6 +1,7 @@
 """How chains run in parallel: one process per group, restarted never, reported always."""
 
 import multiprocessing
+import os
 import queue
 import sys
 import time
@@ -91,6 +92,8 @@ def _require_success(chains: tuple[int, ...], exit_code: int | None) -> None:
 
 
 def _main(task: WorkerTask, channel: Channel) -> None:
+    # cuBLAS is deterministic with a workspace of fixed size only, and reads this when it starts.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     try:
         run_worker(task, channel.put)
     except PosterionError as error:

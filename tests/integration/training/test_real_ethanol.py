@@ -10,6 +10,7 @@ from torch import Tensor
 from posterion.inference.bank import VectorizedEngine
 from posterion.inference.held_out_frames import evaluate_held_out
 from posterion.network.functional import NetworkFunction
+from posterion.training.chain_setup import chain_settings
 from posterion.training.checkpoint import load_checkpoint
 from posterion.training.config import TrainingConfig
 from posterion.training.history import column, read_log
@@ -67,7 +68,7 @@ def test_chain_keeps_what_pretraining_found(tmp_path: Path) -> None:
         for name in ("start", "checkpoint")
     )
     before = force_mae(plan, start["position"])
-    n_samples = plan.config.method.n_samples
+    n_samples = chain_settings(plan.config).n_samples
     after = force_mae(plan, torch.cat([end[f"draws.{i}"] for i in range(n_samples)]))
     log = read_log(task.folder / "log.csv")
     kinetic = float(np.mean(column(log, "t_kin", phase="sampling")))

@@ -236,7 +236,7 @@ def test_wrong_configuration_is_named_before_anything_starts(config: Path, tmp_p
     result = finish(where.command())
     assert result.returncode == 2
     assert "posterion: invalid-configuration: " in result.stderr
-    assert "method.friction" in result.stderr
+    assert "method.sghmc.friction" in result.stderr
     assert "pretraining.stepz" in result.stderr
     assert "Traceback" not in result.stderr
     assert not where.folder.exists()

@@ -8,6 +8,7 @@ import torch
 from posterion.errors import ChainDiverged
 from posterion.posterior.chain import Phase
 from posterion.training.chain_run import JUMP, MAX_RETRIES, WARM_UP, ChainRun
+from posterion.training.chain_setup import chain_settings
 from posterion.training.checkpoint import load_checkpoint, save_checkpoint
 from posterion.training.config import TrainingConfig
 from posterion.training.objective import Potential
@@ -63,7 +64,7 @@ def test_run_stopped_in_any_phase_continues_bitwise(variant: str, tmp_path: Path
         for name, value in straight.state_dict().items():
             assert torch.equal(run.state_dict()[name], value), (step, name)
     draws = straight.draws.stacked()
-    assert draws.shape == (2, config.method.n_samples, draws.shape[2])
+    assert draws.shape == (2, chain_settings(config).n_samples, draws.shape[2])
     assert len({tuple(draw) for draw in draws.flatten(0, 1).tolist()}) == 6
 
 

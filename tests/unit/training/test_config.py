@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from posterion.errors import ConfigurationError
 from posterion.network.config import NetworkConfig
+from posterion.training.chain_setup import chain_settings
 from posterion.training.config import NetworkSizes, TrainingConfig, load_config
 from tests.support.training_runs import training_config
 
@@ -138,11 +139,37 @@ def test_sizes_the_file_allows_are_sizes_the_network_allows(name: str) -> None:
     assert here == there
 
 
-def test_one_sample_has_no_spread(tmp_path: Path) -> None:
-    lonely = replaced(("n_chains",), 1)
-    lonely["method"]["n_samples"] = 1
-    with pytest.raises(ConfigurationError, match=r"n_chains times method\.n_samples"):
-        load_config(written(tmp_path, lonely))
+@pytest.mark.parametrize(
+    ("method", "n_chains", "wanted"),
+    [
+        ({"kind": "sghmc", "n_samples": 1}, 1, "from 2 to 64"),
+        ({"kind": "deep-ensemble"}, 1, "from 2 to 64"),
+        ({"kind": "mean-variance"}, 2, "1"),
+        ({"kind": "mc-dropout"}, 3, "1"),
+    ],
+)
+def test_number_of_members_that_make_no_bank_is_refused(
+    method: dict[str, Any], n_chains: int, wanted: str, tmp_path: Path
+) -> None:
+    few = document() | {"method": method, "n_chains": n_chains}
+    with pytest.raises(ConfigurationError, match=f"n_chains must be {wanted} for this"):
+        load_config(written(tmp_path, few))
+
+
+@pytest.mark.parametrize(("kind", "n_members"), [("deep-ensemble", 5), ("evidential", 1)])
+def test_method_knows_how_many_members_are_usual(kind: str, n_members: int, tmp_path: Path) -> None:
+    silent = document() | {"method": {"kind": kind}}
+    del silent["n_chains"]
+    assert load_config(written(tmp_path, silent)).n_chains == n_members
+
+
+def test_only_the_error_itself_is_named(tmp_path: Path) -> None:
+    """The number of members cannot be known without the method; that is no second fault."""
+    wrong = document() | {"method": {"kind": "evidential", "lambda": 0.5}}
+    del wrong["n_chains"]
+    with pytest.raises(ConfigurationError, match=r"method\.evidential\.lambda") as caught:
+        load_config(written(tmp_path, wrong))
+    assert "n_chains" not in caught.value.detail
 
 
 def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
@@ -187,4 +214,4 @@ def test_configuration_cannot_change() -> None:
 def test_recipe_of_the_bundled_set_is_valid() -> None:
     config = load_config(BUNDLED)
     assert isinstance(config, TrainingConfig)
-    assert config.n_chains * config.method.n_samples >= 8
+    assert config.n_chains * chain_settings(config).n_samples >= 8

@@ -14,6 +14,7 @@ from posterion.network.functional import NetworkFunction
 from posterion.posterior.prior import GaussianPrior
 from posterion.structures.ase_io import LabelledFrame
 from posterion.structures.structure import Structure
+from posterion.training.likelihood import GaussianForces
 from posterion.training.objective import (
     PotentialFunction,
     compile_potential,
@@ -56,7 +57,9 @@ def potential_of(
 ) -> PotentialFunction:
     function = network_function() if function is None else function
     padded = pad_frames(frames, function)
-    return make_potential(function, padded, prior=prior, n_data=len(frames))
+    return make_potential(
+        function, padded, likelihood=GaussianForces(), prior=prior, n_data=len(frames)
+    )
 
 
 def minus_log_posterior(frames: Sequence[LabelledFrame], parameters: Tensor) -> float:
@@ -154,9 +157,9 @@ def test_padding_changes_nothing(parameters: Tensor) -> None:
     alone = potential_of(FRAMES)(parameters, INDICES, FULL_WEIGHT)
     function = network_function()
     padded = pad_frames([*FRAMES, *giants], function)
-    among = make_potential(function, padded, prior=PRIOR, n_data=len(FRAMES))(
-        parameters, INDICES, FULL_WEIGHT
-    )
+    among = make_potential(
+        function, padded, likelihood=GaussianForces(), prior=PRIOR, n_data=len(FRAMES)
+    )(parameters, INDICES, FULL_WEIGHT)
     assert padded.atom_mask.shape[1] == 80
     for name, value in alone._asdict().items():
         scale = float(value.abs().max())
@@ -178,14 +181,14 @@ def test_padded_predictions_are_those_of_the_batch(parameters: Tensor) -> None:
     padded = pad_frames(FRAMES, function)
     every = torch.arange(len(FRAMES)).expand(N_CHAINS, -1)
     batch = type(padded)(*(field[every] for field in padded))
-    energy, forces, log_noise = predict_padded(function, parameters, batch, create_graph=False)
+    energy, forces, noise = predict_padded(function, parameters, batch, create_graph=False)
     graphs = [build_graph(structure, function.config.cutoff) for structure in STRUCTURES]
     together = collate(graphs, dtype=torch.float64, device="cpu")
     outputs = function.evaluate(parameters, together, stress=False)
     real = padded.atom_mask > 0
     assert_near(energy + function.reference_energy(together), outputs.energy)
     assert_near(forces[:, real], outputs.forces)
-    assert_near(function.config.noise_scale * log_noise[:, real].exp(), outputs.force_std)
+    assert_near(function.config.noise_scale * noise[:, real][..., 0].exp(), outputs.force_std)
 
 
 def test_a_chain_does_not_notice_the_others(parameters: Tensor) -> None:

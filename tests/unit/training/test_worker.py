@@ -17,9 +17,10 @@ from posterion.network.functional import NetworkFunction
 from posterion.posterior.prior import GaussianPrior
 from posterion.structures.ase_io import LabelledFrame
 from posterion.training import run_parts, worker
-from posterion.training.chain_setup import phase_schedule
+from posterion.training.chain_setup import chain_settings, phase_schedule
 from posterion.training.checkpoint import load_checkpoint
 from posterion.training.history import column, read_log
+from posterion.training.likelihood import ForceLikelihood
 from posterion.training.objective import PaddedFrames, PotentialFunction, make_potential
 from posterion.training.plan import RunPlan, plan_run
 from posterion.training.worker import Progress, WorkerTask, run_worker
@@ -76,7 +77,7 @@ def test_worker_leaves_draws_traces_and_a_log(finished: Finished) -> None:
     state = state_of(task)
     n_steps = int(state["step"])
     assert signs[-1].step == signs[-1].n_steps == n_steps
-    draws = [state[f"draws.{i}"] for i in range(task.config.method.n_samples)]
+    draws = [state[f"draws.{i}"] for i in range(chain_settings(task.config).n_samples)]
     assert all(bool(draw.isfinite().all()) for draw in draws)
     assert state["traces.0"].shape == (1, run_parts.N_PROBE * 9)
     log = read_log(task.folder / "log.csv")
@@ -146,9 +147,14 @@ def diverge_once(monkeypatch: pytest.MonkeyPatch, *, call: int) -> None:
     """Let the gradient be NaN once, at one call of the potential that the worker makes."""
 
     def failing(
-        function: NetworkFunction, frames: PaddedFrames, *, prior: GaussianPrior, n_data: int
+        function: NetworkFunction,
+        frames: PaddedFrames,
+        *,
+        likelihood: ForceLikelihood,
+        prior: GaussianPrior,
+        n_data: int,
     ) -> PotentialFunction:
-        honest = make_potential(function, frames, prior=prior, n_data=n_data)
+        honest = make_potential(function, frames, likelihood=likelihood, prior=prior, n_data=n_data)
         return failing_at(call, honest)
 
     monkeypatch.setattr(run_parts, "make_potential", failing)
@@ -236,6 +242,12 @@ def test_fingerprint_covers_what_is_sampled_and_nothing_else(data: Path, tmp_pat
         {"batch_size": 5},
         {"prior": {"std": 2.0}},
         {"likelihood": {"energy_std_per_sqrt_atom": 0.5}},
+        {"likelihood": {"residual": "norm"}},
+        {"method": {"kind": "mean-variance"}, "n_chains": 1},
+        {"method": {"kind": "mc-dropout"}, "n_chains": 1},
+        {"method": {"kind": "mc-dropout", "rate": 0.2}, "n_chains": 1},
+        {"method": {"kind": "evidential"}, "n_chains": 1},
+        {"method": {"kind": "evidential", "regularization": 0.1}, "n_chains": 1},
         {"pretraining": {"steps": 21}},
         {"method": sampler(temperature=0.5)},
         {"method": sampler("amsgrad")},

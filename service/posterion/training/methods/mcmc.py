@@ -14,8 +14,10 @@ from posterion.training.chain_run import ChainRun
 from posterion.training.chain_setup import LONGEST_STRETCH, phase_schedule
 from posterion.training.config import TrainingConfig
 from posterion.training.convergence import ChainRecord, diagnose, failed_gates
+from posterion.training.likelihood import ForceLikelihood, GaussianForces
 from posterion.training.methods.protocol import BankSamples, FinishedGroup, TrainedOn
 from posterion.training.run_parts import RunParts
+from posterion.training.sampler_config import SamplerConfig
 
 READING: Final = (
     "How to read them. The kinetic temperature says only that the momenta are warm: it should "
@@ -37,11 +39,18 @@ class MarkovChains:
 
     Attributes:
         config: The run.
+        settings: Sampler and schedule.
     """
 
     config: TrainingConfig
+    settings: SamplerConfig
 
     reading = READING
+
+    @property
+    def likelihood(self) -> ForceLikelihood:
+        """See `Method`."""
+        return GaussianForces(self.config.likelihood.residual)
 
     @property
     def n_steps(self) -> int:
@@ -60,12 +69,12 @@ class MarkovChains:
     @property
     def n_steps_to_draws(self) -> int:
         """See `Method`."""
-        return self.config.pretraining.steps + self.config.method.burn_in_steps
+        return self.config.pretraining.steps + self.settings.burn_in_steps
 
     @property
     def identity(self) -> Mapping[str, JsonValue]:
         """See `Method`: further draws continue the same chains."""
-        settings: dict[str, JsonValue] = self.config.method.model_dump(
+        settings: dict[str, JsonValue] = self.settings.model_dump(
             mode="json", exclude={"n_samples"}
         )
         return settings
@@ -73,7 +82,7 @@ class MarkovChains:
     @property
     def outcome(self) -> str:
         """See `Method`."""
-        return f"{self.config.n_chains} chains x {self.config.method.n_samples} samples"
+        return f"{self.config.n_chains} chains x {self.settings.n_samples} samples"
 
     def start(self, chains: Sequence[int], parts: RunParts) -> ChainRun:
         """See `Method`."""
@@ -92,7 +101,7 @@ class MarkovChains:
         draws = [_series(group.state, "draws") for group in groups]
         traces = [_series(group.state, "traces") for group in groups]
         # A chain run for longer earlier on may have more than this run asks for.
-        by_chain = torch.cat([kept[:, : self.config.method.n_samples] for kept in draws])
+        by_chain = torch.cat([kept[:, : self.settings.n_samples] for kept in draws])
         n_chains, n_draws, _ = by_chain.shape
         halvings = [int(group.state["halvings"]) for group in groups]
         diagnostics = diagnose(
@@ -109,7 +118,7 @@ class MarkovChains:
         )
 
     def _record(self, groups: Sequence[FinishedGroup], traces: Sequence[Tensor]) -> ChainRecord:
-        method, n_data = self.config.method, self.config.data.n_train
+        method, n_data = self.settings, self.config.data.n_train
         n_traces = min(kept.shape[1] for kept in traces)
 
         def stacked(name: str) -> Tensor:
@@ -140,9 +149,7 @@ class MarkovChains:
 
     def failed_gates(self, diagnostics: Mapping[str, JsonValue]) -> list[str]:
         """See `Method`."""
-        return failed_gates(
-            diagnostics, self.config.gates, temperature=self.config.method.temperature
-        )
+        return failed_gates(diagnostics, self.config.gates, temperature=self.settings.temperature)
 
 
 def _series(state: Mapping[str, Tensor], name: str) -> Tensor:

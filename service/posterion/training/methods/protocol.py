@@ -16,6 +16,7 @@ from posterion.network.config import EnergyReference, NetworkConfig
 from posterion.structures.ase_io import LabelledFrame
 from posterion.training.chain_setup import StepReport
 from posterion.training.history import Log
+from posterion.training.likelihood import ForceLikelihood
 from posterion.training.run_parts import RunParts
 
 
@@ -39,7 +40,7 @@ class MemberRun(Protocol):
         """Take one step.
 
         Raises:
-            ChainDiverged: If a gradient is not finite or the error jumps; the caller goes
+            ChainDiverged: If a gradient is not finite or the error jumps; the caller
                 calls ``retreat`` with a checkpoint.
         """
         ...
@@ -128,6 +129,11 @@ class BankSamples:
 
 class Method(Protocol):
     """An uncertainty method, settled for one configuration."""
+
+    @property
+    def likelihood(self) -> ForceLikelihood:
+        """How probable a force error is."""
+        ...
 
     @property
     def n_steps(self) -> int:
