@@ -15,17 +15,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from posterion.inference.bank import VectorizedEngine
-from posterion.inference.held_out_frames import evaluate_held_out
+from posterion.inference.held_out_frames import evaluate_held_out, training_latents
+from posterion.inference.latent_density_file import DENSITY_FILE, encode_latent_density
 from posterion.inference.loading import SampleBank, load_bank
 from posterion.inference.sample_file import encode_sample
 from posterion.network.config import EnergyReference, NetworkConfig
 from posterion.network.functional import NetworkFunction
 from posterion.structures.ase_io import LabelledFrame
 from posterion.structures.structure import Structure
-from posterion.uncertainty.calibration import Calibration
+from posterion.uncertainty.calibration import FEWEST_SAMPLES, Calibration, ErrorTarget
 from posterion.uncertainty.domain import TrainingDomain, fit_domain
 from posterion.uncertainty.fitting import fit_calibration
 from posterion.uncertainty.held_out import HeldOut
+from posterion.uncertainty.latent_density import LatentDensity
+from posterion.uncertainty.latent_fitting import fit_latent_density
 from posterion.uncertainty.mixture import MixtureMoments
 from posterion_store import DatasetEntry, Manifest, SampleEntry, Store
 
@@ -53,6 +56,7 @@ POSITIONS = np.array(
 )
 
 N_FRAMES = 120
+TARGET = ErrorTarget(force_error=0.28, energy_error=0.2)
 THERMAL_DISPLACEMENT = 0.05
 SAMPLE_SPREAD = 0.1
 DATASET_DIGEST = f"sha256:{'0' * 63}1"
@@ -92,6 +96,7 @@ def publish_random_bank(
     n_samples: int = 4,
     seed: int = 0,
     alias: str | None = "stable",
+    with_latent_density: bool = False,
 ) -> str:
     """Publish a bank of ethanol, and promote it unless ``alias`` is None.
 
@@ -101,12 +106,17 @@ def publish_random_bank(
         n_samples: Number of posterior samples, of two chains in turn.
         seed: Other parameters, hence another digest.
         alias: Alias to move to it.
+        with_latent_density: Publish the density of the training atoms' scalars too.
 
     Returns:
         The digest of the manifest.
     """
     parameters = random_parameters(n_samples, seed=seed)
-    calibration = _calibration(n_samples, seed=seed)
+    density = _density(n_samples, seed) if with_latent_density else None
+    calibration = _calibration(n_samples, seed=seed, with_latent_density=with_latent_density)
+    files = {"README.md": b"# A bank of random parameters\n"}
+    if density is not None:
+        files[DENSITY_FILE] = encode_latent_density(density)
     blobs = [store.put_blob(encode_sample(sample.numpy())) for sample in parameters]
     manifest = Manifest(
         name=name,
@@ -138,7 +148,7 @@ def publish_random_bank(
         calibration=calibration.model_dump(mode="json"),
         domain=_domain(seed).model_dump(mode="json"),
         metrics={},
-        files={"README.md": store.put_blob(b"# A bank of random parameters\n")},
+        files={name: store.put_blob(data) for name, data in files.items()},
     )
     digest = store.publish(manifest)
     if alias is not None:
@@ -146,21 +156,33 @@ def publish_random_bank(
     return digest
 
 
-def random_bank(*, n_samples: int = 4, seed: int = 0) -> SampleBank:
+def random_bank(
+    *, n_samples: int = 4, seed: int = 0, with_latent_density: bool = False
+) -> SampleBank:
     """The same bank, loaded from a store in memory."""
     store = Store.open("memory://")
-    publish_random_bank(store, n_samples=n_samples, seed=seed)
+    publish_random_bank(
+        store, n_samples=n_samples, seed=seed, with_latent_density=with_latent_density
+    )
     return load_bank(store, "ethanol")
 
 
-def drawn_held_out(parameters: Tensor, structures: Sequence[Structure], *, seed: int) -> HeldOut:
+def drawn_held_out(
+    parameters: Tensor,
+    structures: Sequence[Structure],
+    *,
+    seed: int,
+    latent_density: LatentDensity | None = None,
+) -> HeldOut:
     """Predictions for structures, with references drawn from the predictive distribution."""
     engine = VectorizedEngine(network_function(torch.float32), parameters)
     unlabelled = [
         LabelledFrame(structure=structure, energy=0.0, forces=np.zeros((structure.n_atoms, 3)))
         for structure in structures
     ]
-    predicted = evaluate_held_out(engine, unlabelled, cutoff=NETWORK.cutoff)
+    predicted = evaluate_held_out(
+        engine, unlabelled, cutoff=NETWORK.cutoff, latent_density=latent_density
+    )
     rng = np.random.default_rng(seed)
     return replace(
         predicted,
@@ -174,10 +196,33 @@ def _drawn(moments: MixtureMoments, rng: np.random.Generator) -> NDArray[np.floa
 
 
 @lru_cache(maxsize=8)
-def _calibration(n_samples: int, *, seed: int) -> Calibration:
+def _calibration(n_samples: int, *, seed: int, with_latent_density: bool) -> Calibration:
     parameters = random_parameters(n_samples, seed=seed)
-    held_out = drawn_held_out(parameters, thermal_ethanol(N_FRAMES, seed=seed + 2), seed=seed)
-    return fit_calibration(held_out, dataset_digest=DATASET_DIGEST, date="2026-01-01")
+    held_out = drawn_held_out(
+        parameters,
+        thermal_ethanol(N_FRAMES, seed=seed + 2),
+        seed=seed,
+        latent_density=_density(n_samples, seed) if with_latent_density else None,
+    )
+    return fit_calibration(
+        held_out,
+        target=TARGET,
+        fewest_samples=min(n_samples, FEWEST_SAMPLES),
+        dataset_digest=DATASET_DIGEST,
+        date="2026-01-01",
+    )
+
+
+@lru_cache(maxsize=8)
+def _density(n_samples: int, seed: int) -> LatentDensity:
+    """Of the scalars of the first sample, for the structures the domain was fitted to."""
+    engine = VectorizedEngine(
+        network_function(torch.float32), random_parameters(n_samples, seed=seed)
+    )
+    numbers, latent = training_latents(
+        engine, thermal_ethanol(N_FRAMES, seed=seed + 1), cutoff=NETWORK.cutoff
+    )
+    return fit_latent_density(numbers, latent, elements=NETWORK.elements)
 
 
 @lru_cache(maxsize=8)

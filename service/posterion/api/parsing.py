@@ -159,10 +159,6 @@ def _check_combinations(request: PredictRequest) -> None:
                 detail="expected none, or uncertainty among the outputs",
             )
         )
-    if "uncertainty" in request.outputs and request.n_samples == 1:
-        faults.append(
-            Fault(pointer="/n_samples", detail="expected at least 2 samples for an uncertainty")
-        )
     for index, entry in enumerate(request.structures):
         if (entry.numbers is None) == (entry.symbols is None):
             faults.append(

@@ -14,11 +14,13 @@ from pydantic import BaseModel, JsonValue, ValidationError
 from torch import Tensor
 
 from posterion.errors import BankInvalid, UnknownModel
+from posterion.inference.latent_density_file import DENSITY_FILE, decode_latent_density
 from posterion.inference.sample_file import decode_sample
 from posterion.network.config import EnergyReference, NetworkConfig
 from posterion.network.functional import NetworkFunction
-from posterion.uncertainty.calibration import FEWEST_SAMPLES, Calibration
+from posterion.uncertainty.calibration import Calibration
 from posterion.uncertainty.domain import TrainingDomain
+from posterion.uncertainty.latent_density import LatentDensity
 from posterion_store import (
     DamagedObject,
     InvalidManifest,
@@ -44,6 +46,8 @@ class SampleBank:
         parameters: Shape ``(n_samples, n_parameters)``, float32.
         calibration: Factors and thresholds.
         domain: What the training structures were like.
+        latent_density: How common their environments were, in the scalars of the first
+            sample; None for a bank published without.
     """
 
     digest: str
@@ -53,6 +57,7 @@ class SampleBank:
     parameters: Tensor
     calibration: Calibration
     domain: TrainingDomain
+    latent_density: LatentDensity | None = None
 
     @property
     def name(self) -> str:
@@ -120,6 +125,7 @@ def load_bank(
         parameters=torch.from_numpy(np.stack(samples)).to(device),
         calibration=calibration,
         domain=domain,
+        latent_density=_latent_density(store, manifest, calibration, where=where),
     )
 
 
@@ -166,13 +172,35 @@ def _check_network(
 
 def _check_samples(manifest: Manifest, calibration: Calibration, *, where: str) -> None:
     n_samples = len(manifest.samples)
-    if n_samples < FEWEST_SAMPLES:
-        raise BankInvalid(f"{where}: a bank needs at least two samples, got {n_samples}")
+    if n_samples < calibration.fewest_samples:
+        raise BankInvalid(
+            f"{where}: the calibration needs at least {calibration.fewest_samples} samples, "
+            f"got {n_samples}"
+        )
     if calibration.n_samples != n_samples:
         raise BankInvalid(
             f"{where}: the calibration is of {calibration.n_samples} samples, "
             f"the bank has {n_samples}"
         )
+
+
+def _latent_density(
+    store: Store, manifest: Manifest, calibration: Calibration, *, where: str
+) -> LatentDensity | None:
+    ref = manifest.files.get(DENSITY_FILE)
+    if ref is None:
+        if calibration.needs_latent_density:
+            raise BankInvalid(f"{where}: the calibration needs the file {DENSITY_FILE}")
+        return None
+    config = NetworkConfig.model_validate(manifest.network)
+    try:
+        return decode_latent_density(
+            store.read_blob(ref), elements=config.elements, n_features=config.n_features
+        )
+    except (DamagedObject, ValueError) as error:
+        raise BankInvalid(
+            f"bank {manifest.name}, {DENSITY_FILE}, blob sha256:{ref.sha256}: {error}"
+        ) from error
 
 
 def _sample(

@@ -25,7 +25,6 @@ from posterion.structures.evaluation import EvaluationOptions, Precision
 from posterion.structures.neighbors import estimate_pairs
 from posterion.structures.prediction import Prediction
 from posterion.structures.structure import Structure
-from posterion.uncertainty.calibration import FEWEST_SAMPLES
 from posterion_store import Manifest
 
 EDGES_PER_BATCH: Final = 50_000
@@ -137,7 +136,7 @@ class Predictor:
         """
         if options.n_samples is None:
             return self.n_samples
-        fewest = FEWEST_SAMPLES if options.uncertainty else 1
+        fewest = self._bank.calibration.fewest_samples if options.uncertainty else 1
         if not fewest <= options.n_samples <= self.n_samples:
             wanted = "with" if options.uncertainty else "without"
             detail = (
@@ -206,6 +205,7 @@ class Predictor:
             options,
             calibration=self._bank.calibration,
             domain=self._bank.domain,
+            latent_density=self._bank.latent_density,
         )
 
     def predict(

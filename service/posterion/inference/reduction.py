@@ -13,28 +13,44 @@ from posterion.graph.batch import Graph
 from posterion.network.functional import NetworkOutputs
 from posterion.structures.evaluation import EvaluationOptions
 from posterion.structures.prediction import Flag, Prediction, SampleOutputs, Uncertainty
-from posterion.uncertainty.calibration import FEWEST_SAMPLES, Calibration
+from posterion.uncertainty.calibration import Calibration
 from posterion.uncertainty.domain import TrainingDomain
-from posterion.uncertainty.flags import domain_flags, spread_flags
-from posterion.uncertainty.mixture import mixture_moments
+from posterion.uncertainty.flags import domain_flags, latent_flags, spread_flags
+from posterion.uncertainty.latent_density import LatentDensity
+from posterion.uncertainty.latent_force import latent_force_std
+from posterion.uncertainty.mixture import bank_moments
 
 FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Answers:
-    """What the samples say of one structure, float64 on the CPU; axes as NetworkOutputs."""
+    """What the samples say of one structure, float64 on the CPU; axes as NetworkOutputs.
+
+    ``latent_scores`` are those of the bank's latent density, shape ``(n_atoms,)``, if it has
+    one.
+    """
 
     energies: Tensor
     forces: Tensor
     stress: Tensor | None
     force_std: Tensor
     energy_std: Tensor
+    force_epistemic_std: Tensor | None
+    latent_scores: FloatArray | None
 
     @property
     def finite(self) -> bool:
-        tensors = (self.energies, self.forces, self.stress, self.force_std, self.energy_std)
-        return all(bool(t.isfinite().all()) for t in tensors if t is not None)
+        tensors = (
+            self.energies,
+            self.forces,
+            self.stress,
+            self.force_std,
+            self.energy_std,
+            self.force_epistemic_std,
+        )
+        scored = self.latent_scores is None or bool(np.isfinite(self.latent_scores).all())
+        return scored and all(bool(t.isfinite().all()) for t in tensors if t is not None)
 
 
 def reduce_outputs(
@@ -44,6 +60,7 @@ def reduce_outputs(
     *,
     calibration: Calibration,
     domain: TrainingDomain,
+    latent_density: LatentDensity | None = None,
 ) -> list[Prediction | PosterionError]:
     """Reduce the samples of every structure of a batch.
 
@@ -56,23 +73,38 @@ def reduce_outputs(
         options: What is wanted.
         calibration: Factors and thresholds of the bank.
         domain: Training domain of the bank.
+        latent_density: Of the bank, if it has one.
 
     Returns:
         One prediction per structure; NonFiniteResult for one whose numbers are not finite.
     """
+    scores = None
+    if latent_density is not None:
+        numbers = np.concatenate([graph.structure.atomic_numbers for graph in graphs])
+        scores = latent_density.scores(numbers, _exact(outputs.latent[0]).numpy())
+        if calibration.latent_force_scale is not None:
+            own = latent_force_std(scores, calibration.latent_force_scale)
+            outputs = outputs._replace(
+                force_epistemic_std=torch.from_numpy(own).expand(len(outputs.energy), -1)
+            )
     return [
         _reduce(answers, graph, options, calibration=calibration, domain=domain)
-        for answers, graph in zip(_split(outputs, graphs), graphs, strict=True)
+        for answers, graph in zip(_split(outputs, graphs, scores), graphs, strict=True)
     ]
 
 
-def _split(outputs: NetworkOutputs, graphs: Sequence[Graph]) -> list[_Answers]:
+def _split(
+    outputs: NetworkOutputs, graphs: Sequence[Graph], scores: FloatArray | None
+) -> list[_Answers]:
     sizes = [graph.n_atoms for graph in graphs]
     energies = _exact(outputs.energy)
     energy_std = _exact(outputs.energy_std)
     stress = None if outputs.stress is None else _exact(outputs.stress)
     forces = torch.split(_exact(outputs.forces), sizes, dim=1)
     force_std = torch.split(_exact(outputs.force_std), sizes, dim=1)
+    own = outputs.force_epistemic_std
+    own_std = None if own is None else torch.split(_exact(own), sizes, dim=1)
+    ends = np.cumsum(sizes)
     return [
         _Answers(
             energies=energies[:, index],
@@ -80,6 +112,10 @@ def _split(outputs: NetworkOutputs, graphs: Sequence[Graph]) -> list[_Answers]:
             stress=stress[:, index] if stress is not None and _has_stress(graph) else None,
             force_std=force_std[index],
             energy_std=energy_std[index],
+            force_epistemic_std=None if own_std is None else own_std[index],
+            latent_scores=None
+            if scores is None
+            else scores[ends[index] - sizes[index] : ends[index]],
         )
         for index, graph in enumerate(graphs)
     ]
@@ -99,16 +135,20 @@ def _reduce(
 ) -> Prediction | PosterionError:
     if not answers.finite:
         return NonFiniteResult("the model answered NaN or infinity for this structure")
+    n_samples = len(answers.energies)
     flags: tuple[Flag, ...] = domain_flags(graph, domain)
+    if answers.latent_scores is not None:
+        latent = latent_flags(answers.latent_scores, n_samples=n_samples, calibration=calibration)
+        flags = (*latent, *flags)
     uncertainty = None
-    if len(answers.energies) >= FEWEST_SAMPLES:
+    if n_samples >= calibration.fewest_samples:
         # The spread is judged whether or not it was asked for: no answer is unflagged
         # because its uncertainty was not wanted.
         uncertainty = _uncertainty(answers, options, calibration)
         spread = spread_flags(
             uncertainty,
             n_atoms=graph.n_atoms,
-            n_samples=len(answers.energies),
+            n_samples=n_samples,
             calibration=calibration,
         )
         flags = (*spread, *flags)
@@ -124,13 +164,18 @@ def _reduce(
 def _uncertainty(
     answers: _Answers, options: EvaluationOptions, calibration: Calibration
 ) -> Uncertainty:
-    """Calibrated standard deviations; needs at least two samples."""
+    """Calibrated standard deviations; needs as many samples as the calibration."""
     factors = calibration.for_samples(len(answers.energies))
-    energy = mixture_moments(
-        answers.energies, answers.energy_std.square().expand_as(answers.energies)
+    energy = bank_moments(
+        answers.energies,
+        answers.energy_std.square().expand_as(answers.energies),
+        epistemic=None,
     )
-    forces = mixture_moments(
-        answers.forces, answers.force_std.square()[:, :, None].expand_as(answers.forces)
+    own = answers.force_epistemic_std
+    forces = bank_moments(
+        answers.forces,
+        answers.force_std.square()[:, :, None].expand_as(answers.forces),
+        epistemic=None if own is None else own.square()[:, :, None].expand_as(answers.forces),
     )
     return Uncertainty(
         calibrated=True,

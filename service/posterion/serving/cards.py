@@ -60,9 +60,8 @@ def _calibration(manifest: Manifest) -> tuple[JsonObject, JsonObject]:
         calibration = Calibration.model_validate(manifest.calibration)
     except ValidationError:
         return manifest.calibration, {}
-    entry = calibration.entries[-1]
-    thresholds = {
-        "force_epistemic_max": entry.force_epistemic_max.model_dump(mode="json"),
-        "energy_epistemic": entry.energy_epistemic.model_dump(mode="json"),
+    thresholds: dict[str, object] = {
+        metric: threshold.model_dump(mode="json")
+        for metric, threshold in calibration.entries[-1].thresholds.items()
     }
     return {**manifest.calibration, "id": calibration.identity}, thresholds

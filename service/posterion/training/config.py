@@ -16,6 +16,7 @@ from posterion.training.method_config import (
 )
 from posterion.training.sampler_config import BAOAConfig, GateConfig, PriorConfig, SGHMCConfig
 from posterion.training.section import Count, Positive, Residual, Section, Seed
+from posterion.uncertainty.calibration import ErrorTarget
 
 MethodConfig = Annotated[
     SGHMCConfig
@@ -137,6 +138,7 @@ class TrainingConfig(Section):
         method: What is done about uncertainty, and its settings.
         n_chains: Independent members: chains, or networks that are optimised.
         seed: Of initial weights, minibatch order and noise.
+        flags: Errors that an answer without a flag promises not to exceed.
     """
 
     name: BankName
@@ -155,6 +157,7 @@ class TrainingConfig(Section):
     pretraining: PretrainingConfig = PretrainingConfig()
     execution: ExecutionConfig = ExecutionConfig()
     gates: GateConfig = GateConfig()
+    flags: ErrorTarget = ErrorTarget()
 
     @model_validator(mode="after")
     def _enough_data_and_members(self) -> Self:

@@ -11,27 +11,21 @@ import torch
 from pydantic import JsonValue
 
 from posterion.errors import DiagnosticsRefused
-from posterion.inference.bank import VectorizedEngine
-from posterion.inference.held_out_frames import evaluate_held_out
+from posterion.inference.latent_density_file import DENSITY_FILE, encode_latent_density
 from posterion.inference.sample_file import encode_sample
-from posterion.network.config import EnergyReference
-from posterion.network.functional import NetworkFunction
 from posterion.structures.frame_digest import FRAMES_FILE, encode_frame_names
+from posterion.training.calibrating import Calibrated, CalibrationWish, calibrate
 from posterion.training.checkpoint import load_checkpoint, write_atomically
 from posterion.training.config import TrainingConfig
-from posterion.training.energy_noise import fit_energy_noise, with_energy_noise
 from posterion.training.history import history_figure, read_log
 from posterion.training.likelihood import published_network
 from posterion.training.methods.protocol import BankSamples, FinishedGroup, TrainedOn
 from posterion.training.plan import RunPlan, plan_run
-from posterion.training.report import Report, make_report
+from posterion.training.report import make_report
 from posterion.training.report_input import ReportInput
 from posterion.training.worker import CHECKPOINT, Progress
 from posterion.training.workers import run_workers
-from posterion.uncertainty.calibration import Calibration
 from posterion.uncertainty.domain import TrainingDomain, fit_domain
-from posterion.uncertainty.fitting import fit_calibration, with_measured_coverage
-from posterion.uncertainty.held_out import HeldOut
 from posterion_store import BlobRef, DatasetEntry, Manifest, SampleEntry, Store
 
 HISTORY_FILE = "history.png"
@@ -161,15 +155,30 @@ def publish(plan: RunPlan, outcome: Outcome, *, store: Store, alias: str) -> Pub
         What was published.
     """
     now = datetime.now(UTC)
-    reference, calibration, held_out = _calibrate(plan, outcome, date=now.date().isoformat())
-    plan = replace(plan, reference=reference)
+    wish = CalibrationWish(target=plan.config.flags, date=now.date().isoformat())
+    calibrated = calibrate(
+        outcome.samples.parameters,
+        plan.network,
+        plan.reference,
+        plan.split,
+        wish,
+        device=plan.device,
+    )
+    plan = replace(plan, reference=calibrated.reference)
     domain = fit_domain(
         [frame.structure for frame in plan.split.train.frames], cutoff=plan.network.cutoff
     )
     created_at = now.strftime("%Y-%m-%dT%H:%M:%SZ")
-    given = _report_input(plan, outcome, calibration, domain, held_out, created_at)
+    given = _report_input(plan, outcome, calibrated, domain, created_at)
     report = make_report(given)
-    manifest = _manifest(plan, outcome, given, report, store)
+    files = {
+        **report.files,
+        **outcome.samples.files,
+        HISTORY_FILE: outcome.history,
+        FRAMES_FILE: encode_frame_names(plan.split.structures),
+        DENSITY_FILE: encode_latent_density(calibrated.latent_density),
+    }
+    manifest = _manifest(plan, outcome, given, report.metrics, files, store)
     digest = store.publish(manifest)
     store.promote(manifest.name, digest, alias=alias, by="posterion train")
     for name, data in report.files.items():
@@ -186,34 +195,11 @@ def publish(plan: RunPlan, outcome: Outcome, *, store: Store, alias: str) -> Pub
     )
 
 
-def _calibrate(
-    plan: RunPlan, outcome: Outcome, *, date: str
-) -> tuple[EnergyReference, Calibration, HeldOut]:
-    """Fit on the calibration frames, measure coverage on the report frames."""
-    function = NetworkFunction(
-        plan.network, plan.reference, dtype=torch.float32, device=plan.device
-    )
-    engine = VectorizedEngine(function, outcome.samples.parameters)
-    cutoff = plan.network.cutoff
-    fitted_on, measured_on = plan.split.calibration, plan.split.report
-    seen = evaluate_held_out(engine, fitted_on.frames, cutoff=cutoff)
-    reference = fit_energy_noise(plan.reference, seen)
-    fitted = fit_calibration(
-        with_energy_noise(seen, reference), dataset_digest=fitted_on.digest, date=date
-    )
-    held_out = with_energy_noise(
-        evaluate_held_out(engine, measured_on.frames, cutoff=cutoff), reference
-    )
-    calibration = with_measured_coverage(fitted, held_out, dataset_digest=measured_on.digest)
-    return reference, calibration, held_out
-
-
 def _report_input(
     plan: RunPlan,
     outcome: Outcome,
-    calibration: Calibration,
+    calibrated: Calibrated,
     domain: TrainingDomain,
-    held_out: HeldOut,
     created_at: str,
 ) -> ReportInput:
     config = plan.config
@@ -226,8 +212,8 @@ def _report_input(
         created_at=created_at,
         method=config.method.kind,
         periodic=all(frame.structure.fully_periodic for frame in plan.split.train.frames),
-        held_out=held_out,
-        calibration=calibration,
+        held_out=calibrated.held_out,
+        calibration=calibrated.calibration,
         domain=domain,
         datasets=[
             {
@@ -257,18 +243,17 @@ def sampler_section(config: TrainingConfig) -> dict[str, JsonValue]:
 
 
 def _manifest(
-    plan: RunPlan, outcome: Outcome, given: ReportInput, report: Report, store: Store
+    plan: RunPlan,
+    outcome: Outcome,
+    given: ReportInput,
+    metrics: Mapping[str, JsonValue],
+    contents: Mapping[str, bytes],
+    store: Store,
 ) -> Manifest:
     samples = []
     for row, (chain, draw) in zip(outcome.samples.parameters, outcome.samples.origin, strict=True):
         blob = store.put_blob(encode_sample(row.to(torch.float32).numpy()))
         samples.append(SampleEntry(sha256=blob.sha256, size=blob.size, chain=chain, draw=draw))
-    contents = {
-        **report.files,
-        **outcome.samples.files,
-        HISTORY_FILE: outcome.history,
-        FRAMES_FILE: encode_frame_names(plan.split.structures),
-    }
     files: dict[str, BlobRef] = {name: store.put_blob(data) for name, data in contents.items()}
     return Manifest(
         name=given.name,
@@ -289,6 +274,6 @@ def _manifest(
         diagnostics=dict(given.diagnostics),
         calibration=given.calibration.model_dump(mode="json"),
         domain=given.domain.model_dump(mode="json"),
-        metrics=dict(report.metrics),
+        metrics=dict(metrics),
         files=files,
     )

@@ -6,7 +6,7 @@ from ase.data import chemical_symbols
 from pydantic import JsonValue
 
 from posterion.training.report_input import ReportInput
-from posterion.uncertainty.calibration import Calibration
+from posterion.uncertainty.calibration import Calibration, FlagThreshold
 from posterion.uncertainty.domain import Composition
 
 JsonObject = Mapping[str, JsonValue]
@@ -132,9 +132,11 @@ def _accuracy(metrics: JsonObject) -> str:
         ),
         (
             "Frames flagged by spread",
-            _number(metrics["force_flagged_fraction"], ".1%"),
-            _number(metrics["energy_flagged_fraction"], ".1%"),
+            _fraction(metrics["force_flagged_fraction"]),
+            _fraction(metrics["energy_flagged_fraction"]),
         ),
+        ("Frames flagged by latent density", _fraction(metrics["latent_flagged_fraction"]), ""),
+        ("Frames flagged by any of these", _fraction(metrics["flagged_fraction"]), ""),
     ]
     coverage = [
         (f"{float(level):.0%}", _number(found, ".1%"), _number(energy, ".1%"))
@@ -157,23 +159,7 @@ def _accuracy(metrics: JsonObject) -> str:
 
 def _calibration(calibration: Calibration) -> str:
     entry = calibration.entries[-1]
-    force, energy = entry.force_epistemic_max, entry.energy_epistemic
-    rows = [
-        (
-            "`force_epistemic_max`",
-            f"{1e3 * force.candidate:.1f} meV/Å",
-            f"{1e3 * force.failed:.1f} meV/Å",
-            f"{force.level:.1%}",
-            f"{force.candidate_coverage:.1%}",
-        ),
-        (
-            "`energy_epistemic`",
-            f"{1e3 * energy.candidate:.3f} meV × atoms",
-            f"{1e3 * energy.failed:.3f} meV × atoms",
-            f"{energy.level:.1%}",
-            f"{energy.candidate_coverage:.1%}",
-        ),
-    ]
+    rows = [_threshold(threshold) for threshold in entry.thresholds.values()]
     fitted = calibration.fitted_on
     return (
         f"## Calibration\n\nSplit conformal, {calibration.level:.0%} intervals, on "
@@ -182,10 +168,44 @@ def _calibration(calibration: Calibration) -> str:
         f"multiplied by {entry.forces.factor:.3f} (forces) and {entry.energy.factor:.3f} "
         f"(energies) when all {entry.n_samples} samples are evaluated; the manifest holds the "
         f"factors for fewer. Identity `{calibration.identity}`.\n\n"
-        f"{_table(('flag metric', 'candidate', 'failed', 'level', 'frames below'), rows)}\n\n"
-        "The level is the probability that an ordinary structure stays below `candidate`, as "
-        "far as it is exchangeable with the calibration frames; the last column was measured "
-        f"on {calibration.measured_on.n_frames} frames."
+        f"{_rule(calibration)}\n\n{_table(THRESHOLD_HEADER, rows)}\n\n"
+        f"The last two columns were measured on {calibration.measured_on.n_frames} frames."
+    )
+
+
+THRESHOLD_HEADER = ("flag metric", "candidate", "failed", "level", "below candidate", "bounded")
+
+
+def _rule(calibration: Calibration) -> str:
+    target = calibration.target
+    if target is None:
+        return (
+            "Beyond `candidate` lies the fraction of ordinary structures that the level leaves, "
+            "as far as they are exchangeable with the calibration frames."
+        )
+    return (
+        f"Below `candidate`, an error of an atom's force (root mean square of its components) "
+        f"of at most {target.force_error:g} eV/Å, and of the energy of at most "
+        f"{1e3 * target.energy_error:g} meV per atom, is expected with a confidence of "
+        f"{target.confidence:.0%}; `failed` is the same for "
+        f"{calibration.failed_multiple:g} times these errors. The bound on an error is "
+        "proportional to the metric, fitted where errors are mostly smaller, and extrapolated: "
+        "the level holds for structures exchangeable with the calibration frames."
+    )
+
+
+def _threshold(threshold: FlagThreshold) -> tuple[str, ...]:
+    scale, unit = {
+        "eV/angstrom": (1e3, "meV/Å"), "eV": (1e3, "meV × atoms"), "nat": (1.0, "nat")
+    }[threshold.unit]  # fmt: skip
+    bounded = threshold.error_coverage
+    return (
+        f"`{threshold.metric}`",
+        f"{scale * threshold.candidate:.4g} {unit}",
+        f"{scale * threshold.failed:.4g} {unit}",
+        f"{threshold.level:.1%}",
+        f"{threshold.candidate_coverage:.1%}",
+        "" if bounded is None else f"{bounded:.1%}",
     )
 
 
@@ -244,6 +264,10 @@ def _number(value: JsonValue, form: str) -> str:
         return "undefined"
     assert isinstance(value, int | float), f"metrics hold numbers, got {value!r}"
     return format(value, form)
+
+
+def _fraction(value: JsonValue) -> str:
+    return "no such rule" if value is None else _number(value, ".1%")
 
 
 def _numbers(value: JsonValue) -> list[int]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
 from pydantic import JsonValue
 
 from posterion.figures.calibration import component_panel, error_figure, reliability_figure
@@ -15,6 +16,7 @@ from posterion.figures.parity import parity_figure
 from posterion.training.model_card import write_model_card
 from posterion.training.report_input import ReportInput
 from posterion.uncertainty.bootstrap import Statistic, bootstrap
+from posterion.uncertainty.calibration import FlagThreshold
 from posterion.uncertainty.judged import judge_atoms
 from posterion.uncertainty.residuals import Residuals, energy_residuals, force_residuals
 from posterion.uncertainty.score_statistics import (
@@ -25,6 +27,7 @@ from posterion.uncertainty.score_statistics import (
     ranking_statistics,
 )
 from posterion.uncertainty.scores import mean_absolute_error
+from posterion.uncertainty.thresholds import flagged
 
 JsonObject = dict[str, JsonValue]
 
@@ -98,9 +101,16 @@ def report_metrics(given: ReportInput) -> JsonObject:
         "force_error_detection": _detection(forces, n_frames=n_frames),
         **_quantity(energies, "energy", "mev", n_frames=n_frames),
         "energy_mae_mev_per_atom": 1e3 * mean_absolute_error(per_atom),
-        "force_flagged_fraction": 1.0 - entry.force_epistemic_max.candidate_coverage,
-        "energy_flagged_fraction": 1.0 - entry.energy_epistemic.candidate_coverage,
+        "force_flagged_fraction": _flagged_fraction(entry.force_epistemic_max),
+        "energy_flagged_fraction": _flagged_fraction(entry.energy_epistemic),
+        "latent_flagged_fraction": _flagged_fraction(entry.latent_score_max),
+        "flagged_fraction": float(np.mean(flagged(held_out, entry))),
     }
+
+
+def _flagged_fraction(threshold: FlagThreshold | None) -> float | None:
+    """Fraction of report frames above ``candidate``; None where the bank has no such rule."""
+    return None if threshold is None else 1.0 - threshold.candidate_coverage
 
 
 def _quantity(residuals: Residuals, name: str, unit: str, *, n_frames: int) -> JsonObject:

@@ -2,9 +2,11 @@
 
 One factor per quantity scales epistemic and aleatoric standard deviations alike, so that
 total^2 = epistemic^2 + aleatoric^2 still holds and mean +- z total covers the wanted
-fraction of held-out references (z = 1.645 for 90 %). Thresholds of the flags are conformal
-bounds of the *calibrated* spread. Both depend on how many posterior samples are evaluated,
-so there is one set of numbers for every number of samples from two upwards.
+fraction of held-out references (z = 1.645 for 90 %). Thresholds of the flags are where the
+*calibrated* spread no longer promises the stated error; in older calibrations, conformal
+bounds of the spread itself. All depend on how many posterior samples are evaluated, so there
+is one set of numbers for every number of samples, from two upwards, or from one where a single
+sample says how little it knows.
 """
 
 import hashlib
@@ -21,7 +23,9 @@ NonNegativeFloat = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 
 FEWEST_SAMPLES: Final = 2
-"""A single posterior sample has no spread."""
+"""A single posterior sample has no spread; a bank whose method needs none starts at one."""
+
+Metric = Literal["force_epistemic_max", "energy_epistemic", "latent_score_max"]
 
 
 class _Frozen(BaseModel):
@@ -40,8 +44,23 @@ class IntervalCalibration(_Frozen):
     coverage: Fraction
 
 
+class ErrorTarget(_Frozen):
+    """Which errors are to be expected of an answer without a flag.
+
+    Attributes:
+        force_error: Largest error of an atom's force, eV/Angstrom: the root mean square of its
+            three components, as e_i is of their standard deviations.
+        energy_error: Error of the energy per atom, eV.
+        confidence: Wanted probability that the errors stay below.
+    """
+
+    force_error: PositiveFloat = 0.1
+    energy_error: PositiveFloat = 0.01
+    confidence: OpenFraction = 0.95
+
+
 class FlagThreshold(_Frozen):
-    """Two bounds on a calibrated spread.
+    """Two bounds on a calibrated spread, or on a score of the latent density.
 
     Attributes:
         metric: Name of the number compared.
@@ -50,19 +69,31 @@ class FlagThreshold(_Frozen):
             extensive: a supercell of a trusted cell stays trusted), else ``structure``.
         candidate: Above it a structure is worth a reference calculation.
         failed: Above it the answer should not be used.
-        level: Probability that an exchangeable structure stays below ``candidate``.
+        level: Probability that the error of an exchangeable structure stays below
+            ``error_per_unit`` times the metric; where that is None, that the metric stays
+            below ``candidate``.
         candidate_coverage: Measured fraction of frames at or below ``candidate``.
         failed_coverage: Measured fraction of frames at or below ``failed``.
+        error_per_unit: Bound on the error divided by the metric; None where the threshold is
+            a bound of the metric and says nothing of errors.
+        error_coverage: Measured fraction of frames whose error stays below that bound.
     """
 
-    metric: Literal["force_epistemic_max", "energy_epistemic"]
-    unit: Literal["eV/angstrom", "eV"]
+    metric: Metric
+    unit: Literal["eV/angstrom", "eV", "nat"]
     per: Literal["structure", "atom"]
     candidate: NonNegativeFloat
     failed: NonNegativeFloat
     level: Fraction
     candidate_coverage: Fraction
     failed_coverage: Fraction
+    error_per_unit: PositiveFloat | None = None
+    error_coverage: Fraction | None = None
+
+    @property
+    def source(self) -> str:
+        """Where the bounds come from, as a flag says it."""
+        return "calibration" if self.error_per_unit is None else "error-target"
 
 
 class SampleCountCalibration(_Frozen):
@@ -72,15 +103,25 @@ class SampleCountCalibration(_Frozen):
         n_samples: The first so many samples of the bank.
         forces: Factor of the force standard deviations.
         energy: Factor of the energy standard deviations.
-        force_epistemic_max: Threshold of the largest epistemic e_i of a structure.
-        energy_epistemic: Threshold of the epistemic energy.
+        force_epistemic_max: Threshold of the largest epistemic e_i of a structure; None where
+            the method has no epistemic part.
+        energy_epistemic: Threshold of the epistemic energy; None likewise.
+        latent_score_max: Threshold of the largest score of a structure; None where the bank
+            has no latent density.
     """
 
-    n_samples: int = Field(ge=FEWEST_SAMPLES)
+    n_samples: int = Field(ge=1)
     forces: IntervalCalibration
     energy: IntervalCalibration
-    force_epistemic_max: FlagThreshold
-    energy_epistemic: FlagThreshold
+    force_epistemic_max: FlagThreshold | None = None
+    energy_epistemic: FlagThreshold | None = None
+    latent_score_max: FlagThreshold | None = None
+
+    @property
+    def thresholds(self) -> dict[Metric, FlagThreshold]:
+        """The thresholds there are, by their metric."""
+        found = (self.force_epistemic_max, self.energy_epistemic, self.latent_score_max)
+        return {threshold.metric: threshold for threshold in found if threshold is not None}
 
 
 class Evidence(_Frozen):
@@ -103,19 +144,27 @@ class Calibration(_Frozen):
     Attributes:
         method: How factors and thresholds were found.
         level: Coverage of the interval that the factors were fitted for.
-        flag_level: Wanted probability that an ordinary structure is not flagged.
-        failed_multiple: ``failed`` thresholds are this multiple of ``candidate``.
+        flag_level: Wanted probability that an ordinary structure is not flagged; None where
+            ``target`` decides.
+        target: Errors that the thresholds stand for; None in older calibrations.
+        failed_multiple: ``failed`` thresholds are this multiple of ``candidate``, hence stand
+            for this multiple of the target.
+        latent_force_scale: Epistemic standard deviation of a force component divided by the
+            score of its atom, eV/Angstrom per nat; None unless the latent density is the
+            method's epistemic part.
         date: Day of the fit, ISO 8601.
         fitted_on: Frames behind factors and thresholds.
         measured_on: Frames behind every coverage; other than ``fitted_on`` once measured
             on a report set.
-        entries: One per number of samples, ascending from two without gaps.
+        entries: One per number of samples, ascending from one or two without gaps.
     """
 
     method: Literal["split-conformal"] = "split-conformal"
     level: OpenFraction
-    flag_level: OpenFraction
+    flag_level: OpenFraction | None = None
+    target: ErrorTarget | None = None
     failed_multiple: Annotated[float, Field(gt=1.0, allow_inf_nan=False)]
+    latent_force_scale: PositiveFloat | None = None
     date: str = Field(pattern=r"^\d{4}-\d{2}-\d{2}")
     fitted_on: Evidence
     measured_on: Evidence
@@ -124,21 +173,42 @@ class Calibration(_Frozen):
     @model_validator(mode="after")
     def _consecutive(self) -> Self:
         found = [entry.n_samples for entry in self.entries]
-        expected = list(range(FEWEST_SAMPLES, FEWEST_SAMPLES + len(found)))
+        first = min(found[0], FEWEST_SAMPLES)
+        expected = list(range(first, first + len(found)))
         if found != expected:
             raise ValueError(f"entries must be for n_samples {expected}, got {found}")
         return self
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> Self:
+        if (self.flag_level is None) == (self.target is None):
+            raise ValueError("expected either flag_level or target")
+        return self
+
+    @property
+    def fewest_samples(self) -> int:
+        """Smallest number of samples the calibration knows."""
+        return self.entries[0].n_samples
 
     @property
     def n_samples(self) -> int:
         """Largest number of samples the calibration knows."""
         return self.entries[-1].n_samples
 
+    @property
+    def needs_latent_density(self) -> bool:
+        """Whether a threshold or the epistemic part is of the latent density's score."""
+        judged = any(entry.latent_score_max is not None for entry in self.entries)
+        return judged or self.latent_force_scale is not None
+
     @cached_property
     def identity(self) -> str:
-        """``sha256:<hex>`` of the canonical JSON: sorted keys, no spaces, UTF-8."""
+        """``sha256:<hex>`` of the canonical JSON: sorted keys, no spaces, UTF-8.
+
+        What is None is left out, so that a field added later changes no older identity.
+        """
         text = json.dumps(
-            self.model_dump(mode="json"),
+            self.model_dump(mode="json", exclude_none=True),
             sort_keys=True,
             separators=(",", ":"),
             ensure_ascii=False,
@@ -152,9 +222,9 @@ class Calibration(_Frozen):
         Raises:
             ValueError: If the calibration was not fitted for that many samples.
         """
-        if not FEWEST_SAMPLES <= n_samples <= self.n_samples:
+        if not self.fewest_samples <= n_samples <= self.n_samples:
             raise ValueError(
-                f"the calibration covers {FEWEST_SAMPLES} to {self.n_samples} samples, "
+                f"the calibration covers {self.fewest_samples} to {self.n_samples} samples, "
                 f"got {n_samples}"
             )
-        return self.entries[n_samples - FEWEST_SAMPLES]
+        return self.entries[n_samples - self.fewest_samples]

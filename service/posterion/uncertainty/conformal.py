@@ -41,18 +41,18 @@ def conformal_bound(scores: FloatArray, *, level: float) -> ConformalBound:
     says what it is worth.
 
     Args:
-        scores: Held-out scores, shape ``(n,)``, n >= 1.
+        scores: Held-out scores, shape ``(n,)``, n >= 1; infinity is a score like others.
         level: Wanted probability, between 0 and 1.
 
     Returns:
         The bound with the level it attains.
 
     Raises:
-        ValueError: If there is no score or one is not finite.
+        ValueError: If there is no score or one is not a number.
     """
     n = scores.size
-    if n == 0 or not np.all(np.isfinite(scores)):
-        raise ValueError(f"scores must be finite and at least one, got {n} values")
+    if n == 0 or np.any(np.isnan(scores)):
+        raise ValueError(f"scores must be numbers and at least one, got {n} values")
     rank = min(math.ceil((n + 1) * level - _ROUNDING), n)
     value = np.partition(scores.reshape(-1), rank - 1)[rank - 1]
     return ConformalBound(value=float(value), level=rank / (n + 1))

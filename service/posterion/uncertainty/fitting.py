@@ -6,8 +6,6 @@ per frame. Forces give one per component; components of one frame depend on each
 their rank is exact for pooled components, not for frames.
 """
 
-from typing import Final
-
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
@@ -15,6 +13,7 @@ from torch import Tensor
 from posterion.uncertainty.calibration import (
     FEWEST_SAMPLES,
     Calibration,
+    ErrorTarget,
     Evidence,
     FlagThreshold,
     IntervalCalibration,
@@ -24,28 +23,36 @@ from posterion.uncertainty.conformal import conformal_bound, scores_needed
 from posterion.uncertainty.held_out import HeldOut
 from posterion.uncertainty.mixture import MixtureMoments
 from posterion.uncertainty.scores import interval_coverage, interval_half_width
+from posterion.uncertainty.thresholds import (
+    FAILED_MULTIPLE,
+    fit_threshold,
+    measured_threshold,
+    metric_errors,
+)
 
 FloatArray = NDArray[np.float64]
 
-FLAG_LEVEL: Final = 0.975
-"""One ordinary structure in forty may be called a candidate.
-
-At 0.99 the bound is the largest of a hundred frames: it rests on a single odd one. On
-ethanol that doubled it, and stretched bonds passed below.
-"""
-
-FAILED_MULTIPLE: Final = 3.0
-"""DP-GEN's trust bounds, between which a structure is a candidate, lie as far apart."""
-
 
 def fit_calibration(
-    held_out: HeldOut, *, level: float = 0.90, dataset_digest: str, date: str
+    held_out: HeldOut,
+    *,
+    level: float = 0.90,
+    target: ErrorTarget | None = None,
+    fewest_samples: int = FEWEST_SAMPLES,
+    latent_force_scale: float | None = None,
+    dataset_digest: str,
+    date: str,
 ) -> Calibration:
-    """Fit factors and thresholds for every number of samples from two to all.
+    """Fit factors and thresholds for every number of samples, from the fewest to all.
 
     Args:
         held_out: Predictions and references of frames that were not trained on.
         level: Coverage of the interval, between 0 and 1.
+        target: What an answer without a flag promises; None = the default target.
+        fewest_samples: 1 where a single sample states its epistemic part, or where the method
+            defines that part as zero; else 2.
+        latent_force_scale: What the predictions' own epistemic part was made with, if it is
+            the score of the latent density.
         dataset_digest: ``sha256:<hex>`` of the frames.
         date: Day of the fit, ISO 8601.
 
@@ -54,27 +61,29 @@ def fit_calibration(
         `with_measured_coverage` replaces them.
 
     Raises:
-        ValueError: If there are fewer than two samples, or too few frames for the level.
+        ValueError: If there are too few samples, or too few frames for a level.
     """
-    needed = scores_needed(level)
+    target = ErrorTarget() if target is None else target
+    needed = scores_needed(max(level, target.confidence))
     if held_out.n_structures < needed:
         raise ValueError(
-            f"a {level:.0%} interval needs at least {needed} held-out frames, "
-            f"got {held_out.n_structures}"
+            f"an interval of {level:.0%} and a confidence of {target.confidence:.0%} need at "
+            f"least {needed} held-out frames, got {held_out.n_structures}"
         )
-    if held_out.n_samples < FEWEST_SAMPLES:
+    if held_out.n_samples < fewest_samples:
         raise ValueError(f"a spread needs at least two samples, got {held_out.n_samples}")
     evidence = _evidence(held_out, dataset_digest)
     return Calibration(
         level=level,
-        flag_level=FLAG_LEVEL,
+        target=target,
         failed_multiple=FAILED_MULTIPLE,
+        latent_force_scale=latent_force_scale,
         date=date,
         fitted_on=evidence,
         measured_on=evidence,
         entries=tuple(
-            _fit_entry(held_out, n_samples, level=level)
-            for n_samples in range(FEWEST_SAMPLES, held_out.n_samples + 1)
+            _fit_entry(held_out, n_samples, level=level, target=target)
+            for n_samples in range(fewest_samples, held_out.n_samples + 1)
         ),
     )
 
@@ -104,7 +113,9 @@ def with_measured_coverage(
         method=calibration.method,
         level=calibration.level,
         flag_level=calibration.flag_level,
+        target=calibration.target,
         failed_multiple=calibration.failed_multiple,
+        latent_force_scale=calibration.latent_force_scale,
         date=calibration.date,
         fitted_on=calibration.fitted_on,
         measured_on=_evidence(report, dataset_digest),
@@ -122,55 +133,43 @@ def _evidence(held_out: HeldOut, dataset_digest: str) -> Evidence:
     )
 
 
-def _fit_entry(held_out: HeldOut, n_samples: int, *, level: float) -> SampleCountCalibration:
+def _fit_entry(
+    held_out: HeldOut, n_samples: int, *, level: float, target: ErrorTarget
+) -> SampleCountCalibration:
     forces, energies = held_out.force_moments(n_samples), held_out.energy_moments(n_samples)
-    force_factor = _factor(forces, held_out.force_reference, level=level)
-    energy_factor = _factor(energies, held_out.energy_reference, level=level)
-    force_bound = conformal_bound(force_factor * _force_metric(held_out, forces), level=FLAG_LEVEL)
-    energy_bound = conformal_bound(
-        energy_factor * _energy_metric(held_out, energies), level=FLAG_LEVEL
-    )
-    unmeasured = SampleCountCalibration(
+    factors = SampleCountCalibration(
         n_samples=n_samples,
-        forces=IntervalCalibration(factor=force_factor, coverage=0.0),
-        energy=IntervalCalibration(factor=energy_factor, coverage=0.0),
-        force_epistemic_max=FlagThreshold(
-            metric="force_epistemic_max",
-            unit="eV/angstrom",
-            per="structure",
-            candidate=force_bound.value,
-            failed=FAILED_MULTIPLE * force_bound.value,
-            level=force_bound.level,
-            candidate_coverage=0.0,
-            failed_coverage=0.0,
-        ),
-        energy_epistemic=FlagThreshold(
-            metric="energy_epistemic",
-            unit="eV",
-            per="atom",
-            candidate=energy_bound.value,
-            failed=FAILED_MULTIPLE * energy_bound.value,
-            level=energy_bound.level,
-            candidate_coverage=0.0,
-            failed_coverage=0.0,
-        ),
+        forces=_fit_interval(forces, held_out.force_reference, level=level),
+        energy=_fit_interval(energies, held_out.energy_reference, level=level),
     )
-    return _measure(unmeasured, held_out, level=level)
+    fitted: dict[str, FlagThreshold | None] = {
+        metric: fit_threshold(metric, judged, target)
+        for metric, judged in metric_errors(held_out, factors).items()
+    }
+    return factors.model_copy(update=fitted)
 
 
 def _measure(
     entry: SampleCountCalibration, frames: HeldOut, *, level: float
 ) -> SampleCountCalibration:
     forces, energies = frames.force_moments(entry.n_samples), frames.energy_moments(entry.n_samples)
-    force_metric = entry.forces.factor * _force_metric(frames, forces)
-    energy_metric = entry.energy.factor * _energy_metric(frames, energies)
-    return SampleCountCalibration(
-        n_samples=entry.n_samples,
-        forces=_covered(entry.forces, forces, frames.force_reference, level=level),
-        energy=_covered(entry.energy, energies, frames.energy_reference, level=level),
-        force_epistemic_max=_trusted(entry.force_epistemic_max, force_metric),
-        energy_epistemic=_trusted(entry.energy_epistemic, energy_metric),
-    )
+    judged = metric_errors(frames, entry)
+    thresholds: dict[str, FlagThreshold] = {
+        metric: measured_threshold(threshold, judged[metric])
+        for metric, threshold in entry.thresholds.items()
+    }
+    intervals = {
+        "forces": _covered(entry.forces, forces, frames.force_reference, level=level),
+        "energy": _covered(entry.energy, energies, frames.energy_reference, level=level),
+    }
+    return entry.model_copy(update={**intervals, **thresholds})
+
+
+def _fit_interval(
+    moments: MixtureMoments, reference: FloatArray, *, level: float
+) -> IntervalCalibration:
+    interval = IntervalCalibration(factor=_factor(moments, reference, level=level), coverage=0.0)
+    return _covered(interval, moments, reference, level=level)
 
 
 def _factor(moments: MixtureMoments, reference: FloatArray, *, level: float) -> float:
@@ -185,27 +184,6 @@ def _covered(
     std = interval.factor * _total_std(moments)
     coverage = interval_coverage(residuals, std, level=level)
     return interval.model_copy(update={"coverage": coverage})
-
-
-def _trusted(threshold: FlagThreshold, metric: FloatArray) -> FlagThreshold:
-    return threshold.model_copy(
-        update={
-            "candidate_coverage": float(np.mean(metric <= threshold.candidate)),
-            "failed_coverage": float(np.mean(metric <= threshold.failed)),
-        }
-    )
-
-
-def _force_metric(frames: HeldOut, forces: MixtureMoments) -> FloatArray:
-    """Uncalibrated largest e_i of each frame, shape ``(n_structures,)``, eV/Angstrom."""
-    per_atom = np.sqrt(np.mean(_array(forces.epistemic), axis=1))
-    return frames.largest_per_structure(per_atom)
-
-
-def _energy_metric(frames: HeldOut, energies: MixtureMoments) -> FloatArray:
-    """Uncalibrated epistemic energy per atom, shape ``(n_structures,)``, eV."""
-    per_atom: FloatArray = np.sqrt(_array(energies.epistemic)) / frames.n_atoms
-    return per_atom
 
 
 def _total_std(moments: MixtureMoments) -> FloatArray:

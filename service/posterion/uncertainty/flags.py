@@ -21,8 +21,6 @@ CONTACT_CANDIDATE: Final = 0.95
 CONTACT_FAILED: Final = 0.80
 """Fraction below which the repulsion is extrapolated too far to be used."""
 
-_SAME_COMPOSITION = 1e-9
-
 
 def spread_flags(
     uncertainty: Uncertainty, *, n_atoms: int, n_samples: int, calibration: Calibration
@@ -39,16 +37,15 @@ def spread_flags(
         At most one flag per code.
     """
     entry = calibration.for_samples(n_samples)
-    per_atom = uncertainty.forces_per_atom
     found = (
-        _spread_flag(
+        _threshold_flag(
             "force-epistemic-high",
             entry.force_epistemic_max,
             value=uncertainty.forces_max,
-            per_atom=per_atom,
+            per_atom=uncertainty.forces_per_atom,
             calibration_id=calibration.identity,
         ),
-        _spread_flag(
+        _threshold_flag(
             "energy-epistemic-high",
             _scaled(entry.energy_epistemic, n_atoms),
             value=uncertainty.energy_epistemic,
@@ -57,6 +54,31 @@ def spread_flags(
         ),
     )
     return tuple(flag for flag in found if flag is not None)
+
+
+def latent_flags(
+    scores: NDArray[np.float64], *, n_samples: int, calibration: Calibration
+) -> tuple[Flag, ...]:
+    """Judge how common the environments of a structure were in training.
+
+    Args:
+        scores: Of its atoms by the bank's latent density, shape ``(n_atoms,)``, nats.
+        n_samples: Posterior samples that were evaluated. A single one of a bank whose spread
+            needs two is judged by the threshold of two: the score is of one sample anyway.
+        calibration: The bank's calibration.
+
+    Returns:
+        At most one flag.
+    """
+    entry = calibration.for_samples(max(n_samples, calibration.fewest_samples))
+    flag = _threshold_flag(
+        "latent-density-low",
+        entry.latent_score_max,
+        value=float(scores.max()),
+        per_atom=scores,
+        calibration_id=calibration.identity,
+    )
+    return () if flag is None else (flag,)
 
 
 def domain_flags(graph: Graph, domain: TrainingDomain) -> tuple[Flag, ...]:
@@ -77,15 +99,15 @@ def domain_flags(graph: Graph, domain: TrainingDomain) -> tuple[Flag, ...]:
     return tuple(flag for flag in found if flag is not None)
 
 
-def _spread_flag(
+def _threshold_flag(
     code: FlagCode,
-    threshold: FlagThreshold,
+    threshold: FlagThreshold | None,
     *,
     value: float,
     per_atom: NDArray[np.float64],
     calibration_id: str,
 ) -> Flag | None:
-    if value <= threshold.candidate:
+    if threshold is None or value <= threshold.candidate:
         return None
     failed = value > threshold.failed
     bound = threshold.failed if failed else threshold.candidate
@@ -97,14 +119,14 @@ def _spread_flag(
         value=value,
         threshold=bound,
         unit=threshold.unit,
-        threshold_source="calibration",
+        threshold_source=threshold.source,
         coverage=threshold.failed_coverage if failed else threshold.candidate_coverage,
         calibration_id=calibration_id,
     )
 
 
-def _scaled(threshold: FlagThreshold, n_atoms: int) -> FlagThreshold:
-    if threshold.per == "structure":
+def _scaled(threshold: FlagThreshold | None, n_atoms: int) -> FlagThreshold | None:
+    if threshold is None or threshold.per == "structure":
         return threshold
     return threshold.model_copy(
         update={
@@ -165,17 +187,19 @@ def _isolated_atom(graph: Graph, domain: TrainingDomain) -> Flag | None:
 
 
 def _composition_unseen(graph: Graph, domain: TrainingDomain) -> Flag | None:
-    """Energies of unseen compositions; failed where their reference is undetermined."""
-    distance = domain.composition_distance(graph.structure)
-    if distance <= _SAME_COMPOSITION:
+    """Compositions whose energy reference the training data leave undetermined.
+
+    A new composition that combines those seen is mere novelty; its energy has a spread like
+    any other.
+    """
+    if domain.composition_determined(graph.structure):
         return None
-    determined = domain.composition_determined(graph.structure)
     return Flag(
         code="composition-unseen",
-        severity="candidate" if determined else "failed",
+        severity="failed",
         atoms=(),
         metric="composition_distance",
-        value=distance,
+        value=domain.composition_distance(graph.structure),
         threshold=0.0,
         unit="1",
         threshold_source="training-domain",

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from posterion.uncertainty.mixture import MixtureMoments, mixture_moments
+from posterion.uncertainty.mixture import MixtureMoments, bank_moments
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -30,6 +30,8 @@ class HeldOut:
         force_reference: Shape ``(n, 3)``, eV/Angstrom.
         force_epistemic_std: Epistemic standard deviation of each component as every sample
             itself predicts it, shape of ``force_std``; None where samples predict none.
+        latent_scores: Score of each atom by the latent density, shape ``(n,)``, nats; None
+            where there is no density.
     """
 
     n_atoms: IntArray
@@ -40,12 +42,13 @@ class HeldOut:
     force_std: FloatArray
     force_reference: FloatArray
     force_epistemic_std: FloatArray | None = None
+    latent_scores: FloatArray | None = None
 
     def __post_init__(self) -> None:
         """Check the shapes against each other and that every number is finite."""
         n_samples, n_structures = self.energies.shape
         n = int(self.n_atoms.sum())
-        expected = {
+        expected: dict[str, tuple[int, ...]] = {
             "n_atoms": (n_structures,),
             "energy_std": (n_structures,),
             "energy_reference": (n_structures,),
@@ -55,6 +58,8 @@ class HeldOut:
         }
         if self.force_epistemic_std is not None:
             expected["force_epistemic_std"] = (n_samples, n)
+        if self.latent_scores is not None:
+            expected["latent_scores"] = (n,)
         for field, shape in expected.items():
             found = getattr(self, field).shape
             if found != shape:
@@ -77,13 +82,23 @@ class HeldOut:
         """Moments of the energies over the first ``n_samples``, ``(n_structures,)``, eV."""
         means = torch.from_numpy(self.energies[:n_samples])
         variances = torch.from_numpy(self.energy_std**2).expand_as(means)
-        return mixture_moments(means, variances)
+        return bank_moments(means, variances, epistemic=None)
 
     def force_moments(self, n_samples: int) -> MixtureMoments:
         """Moments of the forces over the first ``n_samples``, ``(n, 3)``, eV/Angstrom."""
         means = torch.from_numpy(self.forces[:n_samples])
         variances = torch.from_numpy(self.force_std[:n_samples] ** 2)
-        return mixture_moments(means, variances[:, :, None].expand_as(means))
+        own = None
+        if self.force_epistemic_std is not None:
+            own = torch.from_numpy(self.force_epistemic_std[:n_samples] ** 2)
+            own = own[:, :, None].expand_as(means)
+        return bank_moments(means, variances[:, :, None].expand_as(means), epistemic=own)
+
+    def force_errors(self, n_samples: int) -> FloatArray:
+        """Root mean square of the three components of each atom's force error, ``(n,)``."""
+        errors = self.forces[:n_samples].mean(axis=0) - self.force_reference
+        per_atom: FloatArray = np.sqrt(np.mean(errors**2, axis=1))
+        return per_atom
 
     def largest_per_structure(self, per_atom: FloatArray) -> FloatArray:
         """Largest entry of an ``(n,)`` array within each structure, ``(n_structures,)``."""

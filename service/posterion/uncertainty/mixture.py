@@ -6,6 +6,7 @@ the samples disagree on (epistemic) and the noise each sample itself predicts (a
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 
@@ -56,3 +57,35 @@ def mixture_moments(means: Tensor, variances: Tensor) -> MixtureMoments:
         epistemic=means.var(dim=0, correction=1),
         aleatoric=variances.mean(dim=0),
     )
+
+
+def bank_moments(means: Tensor, variances: Tensor, *, epistemic: Tensor | None) -> MixtureMoments:
+    """The same, where each sample may state an epistemic variance of its own.
+
+    By the law of total variance the two kinds of epistemic variance add: what the samples
+    disagree on, and the mean of what each admits not to know. A single sample disagrees with
+    nobody; whether that is an answer is for the calibration to say, not for this sum.
+
+    Args:
+        means: Per-sample means, shape ``(n_samples, ...)``.
+        variances: Per-sample aleatoric variances, same shape, unit of ``means`` squared.
+        epistemic: Per-sample epistemic variances, same shape and unit; None = zero.
+
+    Returns:
+        The moments; the sample axis is gone.
+
+    Raises:
+        ValueError: If the shapes differ.
+    """
+    if means.shape[0] == 1 and means.shape == variances.shape:
+        moments = MixtureMoments(means[0], torch.zeros_like(means[0]), variances[0])
+    else:
+        moments = mixture_moments(means, variances)
+    if epistemic is None:
+        return moments
+    if epistemic.shape != means.shape:
+        raise ValueError(
+            f"epistemic must have the shape of means, {tuple(means.shape)}, "
+            f"got {tuple(epistemic.shape)}"
+        )
+    return moments._replace(epistemic=moments.epistemic + epistemic.mean(dim=0))

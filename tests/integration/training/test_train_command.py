@@ -15,11 +15,13 @@ import yaml
 
 from posterion.cli import main
 from posterion.evaluation.frame_file import familiarity, read_frame_file
+from posterion.inference.latent_density_file import DENSITY_FILE
 from posterion.inference.loading import load_bank
 from posterion.inference.predictor import Predictor
 from posterion.structures.evaluation import EvaluationOptions
 from posterion.structures.frame_digest import FRAMES_FILE
 from posterion.structures.prediction import Prediction
+from posterion.uncertainty.calibration import ErrorTarget
 from posterion_store import Manifest, Store
 from tests.support.data import morse_frames, write_extxyz
 from tests.support.training_runs import sampler, training_config
@@ -70,6 +72,7 @@ def configuration(data: Path) -> dict[str, object]:
         },
         pretraining={"steps": 150, "learning_rate": 0.02, "average_decay": 0.95},
         method=sampler(ramp_steps=20, burn_in_steps=40, thinning_steps=12, n_samples=4),
+        flags={"force_error": 0.4, "energy_error": 0.05},
         execution={
             "device": "cpu",
             "compile": "never",
@@ -157,7 +160,7 @@ def test_manifest_says_what_was_done(published: Place) -> None:
     assert roles == {"train": 40, "calibration": 60, "report": 40}
     assert len({entry.digest for entry in found.datasets}) == 3
     pictures = {"parity.png", "reliability.png", "error_against_uncertainty.png", "history.png"}
-    assert found.files.keys() == {"README.md", FRAMES_FILE} | pictures
+    assert found.files.keys() == {"README.md", FRAMES_FILE, DENSITY_FILE} | pictures
 
 
 def test_evaluation_recognises_the_frames_of_training(config: Path, published: Place) -> None:
@@ -166,6 +169,17 @@ def test_evaluation_recognises_the_frames_of_training(config: Path, published: P
     known = familiarity(store, manifest(published), file)
     assert known.seen == {"train": 40, "calibration": 60, "report": 40}
     assert known.suspicious
+
+
+def test_flags_stand_for_the_errors_that_the_configuration_states(published: Place) -> None:
+    bank = load_bank(Store.open(published.store, read_only=True), "water")
+    assert bank.calibration.target == ErrorTarget(force_error=0.4, energy_error=0.05)
+    thresholds = bank.calibration.entries[-1].thresholds
+    assert set(thresholds) == {"force_epistemic_max", "energy_epistemic", "latent_score_max"}
+    for metric, threshold in thresholds.items():
+        wanted = 0.05 if metric == "energy_epistemic" else 0.4
+        assert threshold.error_per_unit is not None
+        assert threshold.candidate * threshold.error_per_unit == pytest.approx(wanted)
 
 
 def test_published_bank_covers_frames_it_has_never_seen(published: Place) -> None:

@@ -44,7 +44,6 @@ INVALID_REQUESTS: dict[str, tuple[object, list[str]]] = {
     "n_samples text": (document(WATER, n_samples="2"), ["/n_samples"]),
     "n_samples true": (document(WATER, n_samples=True), ["/n_samples"]),
     "n_samples above": (document(WATER, n_samples=5), ["/n_samples"]),
-    "one sample, uncertain": (document(WATER, n_samples=1), ["/n_samples"]),
     "samples unasked": (
         document(WATER, outputs=["energy"], uncertainty={"samples": "full"}),
         ["/uncertainty/samples"],

@@ -9,6 +9,7 @@ import torch
 from pydantic import JsonValue
 
 from posterion.errors import BankInvalid, UnknownModel
+from posterion.inference.latent_density_file import DENSITY_FILE
 from posterion.inference.loading import load_bank
 from posterion.inference.sample_file import encode_sample
 from posterion_store import BlobRef, Manifest, SampleEntry, Store
@@ -123,10 +124,52 @@ def test_sections_that_disagree_are_refused(store: Store, digest: str) -> None:
         ),
         (
             {"samples": [manifest.samples[0].model_dump()]},
-            "at least two samples, got 1",
+            "needs at least 2 samples, got 1",
         ),
     ]
     for changes, complaint in cases:
         other = republished(store, digest, **changes)
         with pytest.raises(BankInvalid, match=complaint):
             load_bank(store, "ethanol", other)
+
+
+def test_a_bank_without_latent_density_has_none(store: Store, digest: str) -> None:
+    assert load_bank(store, "ethanol", digest).latent_density is None
+
+
+def test_a_latent_density_travels_with_its_bank(store: Store) -> None:
+    publish_random_bank(store, with_latent_density=True)
+    bank = load_bank(store, "ethanol")
+    assert bank.latent_density is not None
+    assert bank.latent_density.elements == bank.config.elements
+    assert bank.calibration.entries[-1].latent_score_max is not None
+
+
+def test_a_latent_density_that_is_missing_or_alien_is_refused(store: Store) -> None:
+    digest = publish_random_bank(store, with_latent_density=True)
+    files = store.manifest(digest).files
+    without = {name: ref for name, ref in files.items() if name != DENSITY_FILE}
+    alien = {**files, DENSITY_FILE: store.put_blob(encode_sample(np.zeros(3, np.float32)))}
+    for contents, complaint in (
+        (without, f"calibration needs the file {DENSITY_FILE}"),
+        (alien, f"{DENSITY_FILE}, blob sha256:{alien[DENSITY_FILE].sha256}: expected format"),
+    ):
+        document = {name: ref.model_dump() for name, ref in contents.items()}
+        other = republished(store, digest, files=document)
+        with pytest.raises(BankInvalid, match=complaint):
+            load_bank(store, "ethanol", other)
+
+
+def test_a_damaged_latent_density_is_refused_by_name(store: Store) -> None:
+    digest = publish_random_bank(store, with_latent_density=True)
+    path = blob_path(store, store.manifest(digest).files[DENSITY_FILE])
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(BankInvalid, match=DENSITY_FILE):
+        load_bank(store, "ethanol")
+
+
+def test_a_bank_of_one_sample_loads_where_its_calibration_needs_no_more(store: Store) -> None:
+    publish_random_bank(store, n_samples=1)
+    bank = load_bank(store, "ethanol")
+    assert (bank.n_samples, bank.calibration.fewest_samples) == (1, 1)

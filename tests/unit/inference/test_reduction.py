@@ -61,7 +61,8 @@ def with_thresholds(bank: SampleBank, engine: VectorizedEngine, *, at: Structure
     assert isinstance(prediction, Prediction)
     assert prediction.uncertainty is not None
     force = prediction.uncertainty.forces_max
-    energy = prediction.uncertainty.energy_epistemic / at.n_atoms
+    # Per atom and back again may round upwards.
+    energy = (1.0 + EXACT) * prediction.uncertainty.energy_epistemic / at.n_atoms
     document = bank.calibration.model_dump()
     for metric, candidate in (("force_epistemic_max", force), ("energy_epistemic", energy)):
         document["entries"][-1][metric] |= {"candidate": candidate, "failed": 2.0 * candidate}

@@ -93,8 +93,35 @@ def test_coverage_is_that_of_the_calibration(given: ReportInput, report: Report)
     assert coverage["0.90"] == entry.forces.coverage
     # Five standard errors of a fraction of 0.68 over 1500 components, fitted and measured.
     assert coverage["0.68"] == pytest.approx(0.68, abs=5 * np.sqrt(2 * 0.68 * 0.32 / 1500))
+    assert entry.force_epistemic_max is not None
     flagged = number(report.metrics, "force_flagged_fraction")
     assert flagged == pytest.approx(1.0 - entry.force_epistemic_max.candidate_coverage)
+    assert number(report.metrics, "flagged_fraction") >= flagged
+    assert report.metrics["latent_flagged_fraction"] is None
+
+
+def test_the_card_says_what_a_missing_flag_promises(given: ReportInput, card: str) -> None:
+    assert "at most 0.1 eV/Å" in card
+    assert "with a confidence of 95%" in card
+    older = {"flag_level": 0.975, "target": None}
+    calibration = Calibration.model_validate(given.calibration.model_dump() | older)
+    again = write_model_card(replace(given, calibration=calibration), report_metrics(given))
+    assert "fraction of ordinary structures" in again
+
+
+def test_a_bank_without_epistemic_part_has_a_card(given: ReportInput) -> None:
+    held_out = given.held_out
+    alone = replace(
+        held_out,
+        energies=held_out.energies[:1],
+        forces=held_out.forces[:1],
+        force_std=held_out.force_std[:1],
+    )
+    calibration = fit_calibration(alone, fewest_samples=1, dataset_digest=FITTED, date="2026-01-01")
+    made = make_report(replace(given, held_out=alone, calibration=calibration))
+    assert made.metrics["force_flagged_fraction"] is None
+    assert made.metrics["flagged_fraction"] == 0.0
+    assert "no such rule" in made.files["README.md"].decode()
 
 
 def test_an_uncalibrated_bank_scores_worse(given: ReportInput, report: Report) -> None:

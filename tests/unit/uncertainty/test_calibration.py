@@ -7,12 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from posterion.uncertainty.calibration import Calibration
-from posterion.uncertainty.fitting import (
-    FAILED_MULTIPLE,
-    FLAG_LEVEL,
-    fit_calibration,
-    with_measured_coverage,
-)
+from posterion.uncertainty.fitting import fit_calibration, with_measured_coverage
+from posterion.uncertainty.held_out import HeldOut
 from posterion.uncertainty.scores import interval_coverage
 from tests.support.gaussian_bank import gaussian_held_out
 
@@ -59,9 +55,11 @@ def test_frames_not_fitted_on_are_covered_as_promised() -> None:
         0.90, abs=5 * np.sqrt(0.18 / report.force_reference.size)
     )
     assert entry.energy.coverage == pytest.approx(0.90, abs=5 * np.sqrt(0.18 / N_STRUCTURES))
-    assert entry.force_epistemic_max.candidate_coverage == pytest.approx(
-        FLAG_LEVEL, abs=5 * np.sqrt(2 * FLAG_LEVEL * (1 - FLAG_LEVEL) / N_STRUCTURES)
-    )
+    for threshold in entry.thresholds.values():
+        # Five standard errors of a fraction of 0.95, fit and measurement.
+        assert threshold.error_coverage == pytest.approx(
+            0.95, abs=5 * np.sqrt(2 * 0.95 * 0.05 / N_STRUCTURES)
+        )
 
 
 def test_fewer_samples_have_their_own_wider_factor() -> None:
@@ -71,55 +69,77 @@ def test_fewer_samples_have_their_own_wider_factor() -> None:
     assert entries[0].forces.factor > entries[-1].forces.factor + 2 * FORCE_ERROR / 5
 
 
-def test_thresholds_are_of_the_calibrated_spread() -> None:
-    held_out = gaussian_held_out(N_STRUCTURES, factor=2.0)
-    calibration = fit_calibration(held_out, dataset_digest=DIGEST, date="2026-01-01")
-    entry = calibration.entries[-1]
-    epistemic = held_out.force_moments(held_out.n_samples).epistemic.numpy()
-    per_atom = entry.forces.factor * np.sqrt(epistemic.mean(axis=1))
-    metric = np.sort(per_atom.reshape(N_STRUCTURES, N_ATOMS).max(axis=1))
-    rank = int(np.ceil((N_STRUCTURES + 1) * FLAG_LEVEL))
-    assert entry.force_epistemic_max.candidate == pytest.approx(metric[rank - 1])
-    assert entry.force_epistemic_max.failed == pytest.approx(FAILED_MULTIPLE * metric[rank - 1])
-    assert entry.force_epistemic_max.level == rank / (N_STRUCTURES + 1)
-
-
-def test_the_energy_threshold_is_per_atom() -> None:
-    small = gaussian_held_out(N_STRUCTURES, factor=1.0)
-    doubled = replace(
-        small,
-        n_atoms=2 * small.n_atoms,
-        forces=np.repeat(small.forces, 2, axis=1),
-        force_std=np.repeat(small.force_std, 2, axis=1),
-        force_reference=np.repeat(small.force_reference, 2, axis=0),
-    )
-    one, two = (
-        fit_calibration(frames, dataset_digest=DIGEST, date="2026-01-01").entries[-1]
-        for frames in (small, doubled)
-    )
-    assert two.energy_epistemic.candidate == pytest.approx(one.energy_epistemic.candidate / 2)
-
-
-def test_too_few_frames_are_refused_by_number() -> None:
-    with pytest.raises(ValueError, match="at least 9 held-out frames, got 8"):
-        calibrated(1.0, n_structures=8)
-    assert calibrated(1.0, n_structures=9).fitted_on.n_frames == 9
-
-
-def test_one_sample_is_refused() -> None:
-    held_out = gaussian_held_out(20, factor=1.0)
-    alone = replace(
+def single(held_out: HeldOut) -> HeldOut:
+    """The first sample alone."""
+    return replace(
         held_out,
         energies=held_out.energies[:1],
         forces=held_out.forces[:1],
         force_std=held_out.force_std[:1],
     )
+
+
+def test_a_method_without_epistemic_part_has_factors_and_no_spread_threshold() -> None:
+    alone = single(gaussian_held_out(N_STRUCTURES, factor=1.0))
+    calibration = fit_calibration(alone, fewest_samples=1, dataset_digest=DIGEST, date="2026-01-01")
+    (entry,) = calibration.entries
+    assert (calibration.fewest_samples, entry.n_samples) == (1, 1)
+    assert entry.thresholds == {}
+    moments = alone.force_moments(1)
+    assert float(moments.epistemic.abs().max()) == 0.0
+    coverage = interval_coverage(
+        moments.mean.numpy() - alone.force_reference,
+        entry.forces.factor * moments.total.sqrt().numpy(),
+        level=0.90,
+    )
+    assert coverage == pytest.approx(0.90, abs=1.0 / alone.force_reference.size)
+
+
+def test_a_sample_that_states_its_own_epistemic_part_is_enough() -> None:
+    alone = single(gaussian_held_out(N_STRUCTURES, factor=1.0))
+    own = np.random.default_rng(2).uniform(0.1, 0.5, size=alone.force_std.shape)
+    stated = replace(alone, force_epistemic_std=own)
+    (entry,) = fit_calibration(
+        stated, fewest_samples=1, dataset_digest=DIGEST, date="2026-01-01"
+    ).entries
+    assert set(entry.thresholds) == {"force_epistemic_max"}
+    variance = stated.force_moments(1).epistemic.numpy()
+    np.testing.assert_allclose(variance, np.repeat(own[0, :, None] ** 2, 3, axis=1))
+
+
+def test_a_later_field_that_is_absent_changes_no_identity() -> None:
+    calibration = calibrated(1.0, n_structures=20)
+    assert calibration.latent_force_scale is None
+    document = calibration.model_dump(mode="json")
+    del document["latent_force_scale"], document["flag_level"]
+    assert Calibration.model_validate(document).identity == calibration.identity
+    scaled = calibration.model_copy(update={"latent_force_scale": 0.1})
+    assert Calibration.model_validate(scaled.model_dump()).identity != calibration.identity
+
+
+def test_a_calibration_has_one_rule_for_its_flags() -> None:
+    document = calibrated(1.0, n_structures=20).model_dump(mode="json")
+    for changes in ({"flag_level": 0.975}, {"target": None}):
+        with pytest.raises(ValidationError, match="either flag_level or target"):
+            Calibration.model_validate({**document, **changes})
+
+
+def test_too_few_frames_are_refused_by_number() -> None:
+    with pytest.raises(ValueError, match="at least 19 held-out frames, got 18"):
+        calibrated(1.0, n_structures=18)
+    assert calibrated(1.0, n_structures=19).fitted_on.n_frames == 19
+
+
+def test_one_sample_is_refused_where_the_spread_is_of_samples() -> None:
+    alone = single(gaussian_held_out(20, factor=1.0))
     with pytest.raises(ValueError, match="at least two samples, got 1"):
         fit_calibration(alone, dataset_digest=DIGEST, date="2026-01-01")
 
 
 def test_the_level_is_stated_where_frames_are_few() -> None:
-    assert calibrated(1.0, n_structures=20).entries[-1].force_epistemic_max.level == 20 / 21
+    threshold = calibrated(1.0, n_structures=20).entries[-1].force_epistemic_max
+    assert threshold is not None
+    assert threshold.level == 20 / 21
 
 
 def test_the_identity_survives_json_and_follows_the_contents() -> None:

@@ -43,9 +43,15 @@ def test_coverage_of_new_scores_is_the_level_on_average() -> None:
     assert inside / n_repeats == pytest.approx(0.9, abs=0.024)
 
 
-@pytest.mark.parametrize("scores", [np.zeros(0), np.array([1.0, np.nan]), np.array([np.inf])])
-def test_scores_must_be_finite_and_present(
+def test_infinite_scores_are_the_largest() -> None:
+    scores = np.concatenate([np.arange(1.0, 19.0), [np.inf]])
+    assert conformal_bound(scores, level=0.90).value == 18.0
+    assert conformal_bound(scores, level=0.95).value == np.inf
+
+
+@pytest.mark.parametrize("scores", [np.zeros(0), np.array([1.0, np.nan])])
+def test_scores_must_be_numbers_and_present(
     scores: np.ndarray[tuple[int], np.dtype[np.float64]],
 ) -> None:
-    with pytest.raises(ValueError, match="finite and at least one"):
+    with pytest.raises(ValueError, match="numbers and at least one"):
         conformal_bound(scores, level=0.9)

@@ -4,47 +4,47 @@ from typing import Literal
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from posterion.graph.batch import build_graph
 from posterion.structures.prediction import Flag, FlagCode, Uncertainty
-from posterion.structures.structure import Structure
 from posterion.uncertainty.calibration import (
     Calibration,
+    ErrorTarget,
     Evidence,
     FlagThreshold,
     IntervalCalibration,
+    Metric,
     SampleCountCalibration,
 )
-from posterion.uncertainty.domain import TrainingDomain, fit_domain
 from posterion.uncertainty.flags import (
-    CONTACT_CANDIDATE,
-    CONTACT_FAILED,
-    domain_flags,
+    latent_flags,
     spread_flags,
 )
-from tests.support.banks import ethanol
 
 CUTOFF = 4.5
 N_ATOMS = 9
 FORCE_CANDIDATE = 0.10
 ENERGY_CANDIDATE = 0.002
+LATENT_CANDIDATE = 40.0
 FAILED = 3.0
 
 
-def threshold(
-    metric: Literal["force_epistemic_max", "energy_epistemic"], candidate: float
-) -> FlagThreshold:
-    force = metric == "force_epistemic_max"
+def threshold(metric: Metric, candidate: float) -> FlagThreshold:
+    units: dict[Metric, Literal["eV/angstrom", "eV", "nat"]] = {
+        "force_epistemic_max": "eV/angstrom",
+        "energy_epistemic": "eV",
+        "latent_score_max": "nat",
+    }
     return FlagThreshold(
         metric=metric,
-        unit="eV/angstrom" if force else "eV",
-        per="structure" if force else "atom",
+        unit=units[metric],
+        per="atom" if metric == "energy_epistemic" else "structure",
         candidate=candidate,
         failed=FAILED * candidate,
-        level=0.99,
+        level=0.95,
         candidate_coverage=0.98,
         failed_coverage=1.0,
+        error_per_unit=0.1 / candidate,
+        error_coverage=0.95,
     )
 
 
@@ -59,23 +59,19 @@ def calibration() -> Calibration:
             # Fewer samples, rougher spread: a larger threshold.
             force_epistemic_max=threshold("force_epistemic_max", FORCE_CANDIDATE * 4 / n_samples),
             energy_epistemic=threshold("energy_epistemic", ENERGY_CANDIDATE),
+            latent_score_max=threshold("latent_score_max", LATENT_CANDIDATE * 4 / n_samples),
         )
         for n_samples in (2, 3, 4)
     )
     return Calibration(
         level=0.90,
-        flag_level=0.99,
+        target=ErrorTarget(),
         failed_multiple=FAILED,
         date="2026-01-01",
         fitted_on=evidence,
         measured_on=evidence,
         entries=entries,
     )
-
-
-@pytest.fixture
-def domain() -> TrainingDomain:
-    return fit_domain([ethanol()], cutoff=CUTOFF)
 
 
 def uncertain(*, force: float = 0.0, energy: float = 0.0, aleatoric: float = 0.0) -> Uncertainty:
@@ -98,14 +94,6 @@ def judged(
     return {flag.code: flag for flag in flags}
 
 
-def seen(structure: Structure, domain: TrainingDomain) -> dict[FlagCode, Flag]:
-    return {flag.code: flag for flag in domain_flags(build_graph(structure, CUTOFF), domain)}
-
-
-def moved(positions: NDArray[np.float64]) -> Structure:
-    return Structure(atomic_numbers=ethanol().atomic_numbers, positions=positions)
-
-
 @pytest.mark.parametrize(
     ("force", "severity", "bound"),
     [(0.11, "candidate", FORCE_CANDIDATE), (0.31, "failed", FAILED * FORCE_CANDIDATE)],
@@ -118,7 +106,7 @@ def test_a_high_force_spread_names_its_atom_and_threshold(
     assert flag.value == pytest.approx(force)
     assert flag.threshold == pytest.approx(bound)
     assert (flag.metric, flag.unit) == ("force_epistemic_max", "eV/angstrom")
-    assert flag.threshold_source == "calibration"
+    assert flag.threshold_source == "error-target"
     assert flag.calibration_id == calibration.identity
     assert flag.coverage == (0.98 if severity == "candidate" else 1.0)
 
@@ -149,82 +137,55 @@ def test_each_number_of_samples_has_its_own_threshold(calibration: Calibration) 
     assert judged(uncertain(force=0.15), calibration, n_samples=2) == {}
 
 
-def test_a_structure_of_training_raises_nothing(domain: TrainingDomain) -> None:
-    assert seen(ethanol(), domain) == {}
+def without(calibration: Calibration, **fields: object) -> Calibration:
+    """The same calibration with other fields in every entry."""
+    document = calibration.model_dump()
+    document["entries"] = [entry | fields for entry in document["entries"]]
+    return Calibration.model_validate(document)
 
 
 @pytest.mark.parametrize(
-    ("fraction", "severity", "bound"),
-    [(0.90, "candidate", CONTACT_CANDIDATE), (0.70, "failed", CONTACT_FAILED)],
+    ("score", "severity", "atoms"),
+    [(41.0, "candidate", (3, 5)), (121.0, "failed", (3,))],
 )
-def test_a_close_contact_names_the_pair(
-    domain: TrainingDomain, fraction: float, severity: str, bound: float
+def test_a_low_latent_density_names_its_atoms(
+    calibration: Calibration, score: float, severity: str, atoms: tuple[int, ...]
 ) -> None:
-    positions = ethanol().positions.copy()
-    bond = positions[3] - positions[2]  # O-H: the shortest bond, and the only one of its kind
-    positions[3] = positions[2] + fraction * bond
-    flag = seen(moved(positions), domain)["close-contact"]
-    assert (flag.severity, flag.atoms) == (severity, (2, 3))
-    length = float(np.linalg.norm(bond))
-    assert flag.value == pytest.approx(fraction * length)
-    assert flag.threshold == pytest.approx(bound * length)
-    assert (flag.unit, flag.coverage, flag.calibration_id) == ("angstrom", None, None)
+    scores = np.full(N_ATOMS, 10.0)
+    scores[[3, 5]] = score, 40.5
+    (flag,) = latent_flags(scores, n_samples=4, calibration=calibration)
+    assert (flag.code, flag.severity, flag.atoms) == ("latent-density-low", severity, atoms)
+    assert (flag.metric, flag.value, flag.unit) == ("latent_score_max", score, "nat")
+    assert flag.threshold == LATENT_CANDIDATE * (FAILED if severity == "failed" else 1.0)
+    assert (flag.threshold_source, flag.calibration_id) == ("error-target", calibration.identity)
+    assert flag.coverage == (1.0 if severity == "failed" else 0.98)
 
 
-def test_a_contact_within_the_margin_is_trusted(domain: TrainingDomain) -> None:
-    positions = ethanol().positions.copy()
-    positions[3] = positions[2] + 0.97 * (positions[3] - positions[2])
-    assert "close-contact" not in seen(moved(positions), domain)
+def test_a_dense_environment_raises_nothing(calibration: Calibration) -> None:
+    assert latent_flags(np.full(N_ATOMS, 40.0), n_samples=4, calibration=calibration) == ()
 
 
-def test_a_pair_of_elements_never_seen_is_a_close_contact(domain: TrainingDomain) -> None:
-    second = ethanol().positions[:, [0, 2, 1]] + np.array([0.0, 0.0, 4.0])
-    pair = Structure(
-        atomic_numbers=np.tile(ethanol().atomic_numbers, 2),
-        positions=np.concatenate([ethanol().positions, second]),
-    )
-    oxygens = np.linalg.norm(pair.positions[2] - pair.positions[11])
-    assert oxygens < CONTACT_CANDIDATE * CUTOFF
-    assert seen(pair, domain)["close-contact"].atoms == (2, 11)
-
-
-def test_an_atom_far_from_all_others_is_isolated(domain: TrainingDomain) -> None:
-    positions = ethanol().positions.copy()
-    positions[3] += np.array([-50.0, 0.0, 0.0])
-    flag = seen(moved(positions), domain)["isolated-atom"]
-    assert (flag.severity, flag.atoms) == ("failed", (3,))
-
-
-def test_an_atom_of_a_kind_seen_alone_is_a_candidate(domain: TrainingDomain) -> None:
-    hydrogen = Structure(atomic_numbers=np.array([1]), positions=np.zeros((1, 3)))
-    informed = fit_domain([ethanol(), hydrogen], cutoff=CUTOFF)
-    assert seen(hydrogen, domain)["isolated-atom"].severity == "failed"
-    assert "isolated-atom" not in seen(hydrogen, informed)
-    positions = ethanol().positions.copy()
-    positions[3] += np.array([-50.0, 0.0, 0.0])
-    assert seen(moved(positions), informed)["isolated-atom"].severity == "candidate"
-
-
-def test_an_unseen_composition_is_failed_where_its_energy_is_undetermined(
-    domain: TrainingDomain,
+def test_a_single_sample_is_judged_by_the_density_with_the_threshold_of_two(
+    calibration: Calibration,
 ) -> None:
-    water = Structure(
-        atomic_numbers=np.array([8, 1, 1]),
-        positions=np.array([[0.0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]]),
+    scores = np.full(N_ATOMS, 79.0)
+    assert latent_flags(scores, n_samples=2, calibration=calibration) == ()
+    assert latent_flags(scores, n_samples=1, calibration=calibration) == ()
+    assert latent_flags(scores + 2.0, n_samples=1, calibration=calibration) != ()
+
+
+def test_a_rule_without_threshold_raises_nothing(calibration: Calibration) -> None:
+    silent = without(
+        calibration, force_epistemic_max=None, energy_epistemic=None, latent_score_max=None
     )
-    flag = seen(water, domain)["composition-unseen"]
-    assert (flag.severity, flag.metric, flag.threshold) == ("failed", "composition_distance", 0.0)
-    assert flag.value == pytest.approx(2 / 9)  # of the atoms, carbon must become oxygen
-    informed = fit_domain([ethanol(), water], cutoff=CUTOFF)
-    assert "composition-unseen" not in seen(water, informed)
+    assert judged(uncertain(force=9.0, energy=9.0), silent) == {}
+    assert latent_flags(np.full(N_ATOMS, 1e9), n_samples=4, calibration=silent) == ()
 
 
-def test_flags_do_not_depend_on_the_order_of_atoms(domain: TrainingDomain) -> None:
-    positions = ethanol().positions.copy()
-    positions[3] = positions[2] + 0.7 * (positions[3] - positions[2])
-    order = np.random.default_rng(0).permutation(N_ATOMS)
-    shuffled = Structure(atomic_numbers=ethanol().atomic_numbers[order], positions=positions[order])
-    one, other = (seen(s, domain)["close-contact"] for s in (moved(positions), shuffled))
-    assert other.severity == one.severity
-    assert other.value == pytest.approx(one.value)
-    assert {int(order[atom]) for atom in other.atoms} == set(one.atoms)
+def test_a_bound_of_the_metric_itself_says_so(calibration: Calibration) -> None:
+    document = calibration.model_dump() | {"target": None, "flag_level": 0.975}
+    for entry in document["entries"]:
+        entry["force_epistemic_max"] |= {"error_per_unit": None, "error_coverage": None}
+    older = Calibration.model_validate(document)
+    flag = judged(uncertain(force=0.2), older)["force-epistemic-high"]
+    assert flag.threshold_source == "calibration"

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from posterion.uncertainty.mixture import mixture_moments
+from posterion.uncertainty.mixture import bank_moments, mixture_moments
 
 EXACT = 1e-14
 
@@ -53,3 +53,31 @@ def test_shape_mismatch_names_both_shapes() -> None:
 def test_a_single_sample_has_no_spread() -> None:
     with pytest.raises(ValueError, match="at least two samples, got 1"):
         mixture_moments(torch.zeros(1, 2), torch.zeros(1, 2))
+
+
+def test_a_single_sample_disagrees_with_nobody(samples: tuple[Tensor, Tensor]) -> None:
+    means, variances = samples[0][:1], samples[1][:1]
+    moments = bank_moments(means, variances, epistemic=None)
+    assert torch.equal(moments.mean, means[0])
+    assert torch.equal(moments.aleatoric, variances[0])
+    assert float(moments.epistemic.abs().max()) == 0.0
+
+
+def test_what_samples_admit_adds_to_what_they_disagree_on(samples: tuple[Tensor, Tensor]) -> None:
+    means, variances = samples
+    own = torch.rand(means.shape, generator=torch.Generator().manual_seed(1), dtype=means.dtype)
+    spread = mixture_moments(means, variances)
+    assert bank_moments(means, variances, epistemic=None).epistemic.equal(spread.epistemic)
+    both = bank_moments(means, variances, epistemic=own)
+    torch.testing.assert_close(
+        both.epistemic, spread.epistemic + own.mean(dim=0), rtol=EXACT, atol=0.0
+    )
+    assert both.total.equal(both.epistemic + spread.aleatoric)
+    alone = bank_moments(means[:1], variances[:1], epistemic=own[:1])
+    assert torch.equal(alone.epistemic, own[0])
+
+
+def test_an_epistemic_part_of_another_shape_is_refused(samples: tuple[Tensor, Tensor]) -> None:
+    means, variances = samples
+    with pytest.raises(ValueError, match=r"shape of means, \(6, 5, 3\), got \(6, 5\)"):
+        bank_moments(means, variances, epistemic=variances[:, :, 0])

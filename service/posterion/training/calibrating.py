@@ -1,0 +1,108 @@
+"""What held-out frames teach about finished samples: noise, factors, thresholds, density."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from posterion.inference.bank import VectorizedEngine
+from posterion.inference.held_out_frames import evaluate_held_out, training_latents
+from posterion.network.config import EnergyReference, NetworkConfig
+from posterion.network.functional import NetworkFunction
+from posterion.training.datasets import DataSplit
+from posterion.training.energy_noise import fit_energy_noise, with_energy_noise
+from posterion.uncertainty.calibration import FEWEST_SAMPLES, Calibration, ErrorTarget
+from posterion.uncertainty.fitting import fit_calibration, with_measured_coverage
+from posterion.uncertainty.held_out import HeldOut
+from posterion.uncertainty.latent_density import LatentDensity
+from posterion.uncertainty.latent_fitting import fit_latent_density
+from posterion.uncertainty.latent_force import fit_latent_force_scale, with_latent_epistemic
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationWish:
+    """How a method wants its samples calibrated.
+
+    Attributes:
+        target: What an answer without a flag promises.
+        date: Day of the fit, ISO 8601.
+        fewest_samples: 1 where a single sample states its own epistemic part, or where the
+            method defines that part as zero; else 2.
+        latent_epistemic: Whether the score of the latent density is the epistemic part.
+    """
+
+    target: ErrorTarget
+    date: str
+    fewest_samples: int = FEWEST_SAMPLES
+    latent_epistemic: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Calibrated:
+    """What the frames outside training say.
+
+    Attributes:
+        reference: Energy reference with the fitted noise.
+        calibration: Fitted on the calibration frames, measured on the report frames.
+        held_out: Predictions and references of the report frames.
+        latent_density: Of the training atoms, in the scalars of the first sample.
+    """
+
+    reference: EnergyReference
+    calibration: Calibration
+    held_out: HeldOut
+    latent_density: LatentDensity
+
+
+def calibrate(
+    parameters: Tensor,
+    network: NetworkConfig,
+    reference: EnergyReference,
+    split: DataSplit,
+    wish: CalibrationWish,
+    *,
+    device: str,
+) -> Calibrated:
+    """Fit on the calibration frames, measure coverage on the report frames.
+
+    Args:
+        parameters: Samples in the order of evaluation, ``(n_samples, n_parameters)``.
+        network: Their network.
+        reference: Energy reference with the noise of the likelihood.
+        split: Training, calibration and report frames.
+        wish: Target and needs of the method.
+        device: Where to evaluate.
+
+    Returns:
+        Everything that the manifest holds beside the samples and the figures.
+    """
+    function = NetworkFunction(network, reference, dtype=torch.float32, device=device)
+    engine = VectorizedEngine(function, parameters)
+    numbers, latent = training_latents(
+        engine, [frame.structure for frame in split.train.frames], cutoff=network.cutoff
+    )
+    density = fit_latent_density(numbers, latent, elements=network.elements)
+    seen, held_out = (
+        evaluate_held_out(engine, frames.frames, cutoff=network.cutoff, latent_density=density)
+        for frames in (split.calibration, split.report)
+    )
+    fitted_reference = fit_energy_noise(reference, seen)
+    seen, held_out = (with_energy_noise(part, fitted_reference) for part in (seen, held_out))
+    scale = None
+    if wish.latent_epistemic:
+        scale = fit_latent_force_scale(seen)
+        seen, held_out = (with_latent_epistemic(part, scale) for part in (seen, held_out))
+    fitted = fit_calibration(
+        seen,
+        target=wish.target,
+        fewest_samples=wish.fewest_samples,
+        latent_force_scale=scale,
+        dataset_digest=split.calibration.digest,
+        date=wish.date,
+    )
+    return Calibrated(
+        reference=fitted_reference,
+        calibration=with_measured_coverage(fitted, held_out, dataset_digest=split.report.digest),
+        held_out=held_out,
+        latent_density=density,
+    )

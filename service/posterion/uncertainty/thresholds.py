@@ -1,0 +1,146 @@
+"""From which spread on the stated error can no longer be promised.
+
+For every held-out frame we know the largest error and what a flag would judge: the calibrated
+spread, or the score of the latent density. The conformal bound of their ratio turns a new
+frame's metric into a bound on its error, and the threshold is where that bound reaches the
+target. Calibration frames seldom reach the target, so the bound is *extrapolated in proportion*
+to the metric: the promise holds for exchangeable structures, beyond them it rests on errors
+growing no faster than the metric. Aleatoric noise is no metric: it is no larger on unknown
+molecules.
+"""
+
+from typing import Final, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from posterion.uncertainty.calibration import (
+    ErrorTarget,
+    FlagThreshold,
+    Metric,
+    SampleCountCalibration,
+)
+from posterion.uncertainty.conformal import conformal_bound
+from posterion.uncertainty.held_out import HeldOut
+from posterion.uncertainty.latent_density import score_of_structures
+
+FloatArray = NDArray[np.float64]
+
+FAILED_MULTIPLE: Final = 3.0
+"""``failed`` stands for three times the target: DP-GEN's trust bounds lie as far apart."""
+
+
+class MetricErrors(NamedTuple):
+    """One metric and the error it stands for, of every frame.
+
+    Attributes:
+        values: The metric, shape ``(n_structures,)``.
+        errors: What it warns of, shape ``(n_structures,)``.
+    """
+
+    values: FloatArray
+    errors: FloatArray
+
+
+def metric_errors(frames: HeldOut, entry: SampleCountCalibration) -> dict[Metric, MetricErrors]:
+    """Every metric of the frames, with the error it stands for.
+
+    Args:
+        frames: Predictions and references.
+        entry: Its factors calibrate the spreads.
+
+    Returns:
+        The metrics; spreads in the unit of their quantity, energies per atom.
+    """
+    forces = frames.force_moments(entry.n_samples)
+    energies = frames.energy_moments(entry.n_samples)
+    per_atom = np.sqrt(np.mean(forces.epistemic.numpy(), axis=1))
+    force_errors = frames.largest_per_structure(frames.force_errors(entry.n_samples))
+    energy_errors = np.abs(energies.mean.numpy() - frames.energy_reference) / frames.n_atoms
+    energy_spread = np.sqrt(energies.epistemic.numpy()) / frames.n_atoms
+    found: dict[Metric, MetricErrors] = {
+        "force_epistemic_max": MetricErrors(
+            entry.forces.factor * frames.largest_per_structure(per_atom), force_errors
+        ),
+        "energy_epistemic": MetricErrors(entry.energy.factor * energy_spread, energy_errors),
+    }
+    if frames.latent_scores is not None:
+        largest = score_of_structures(frames.latent_scores, frames.n_atoms, by="max")
+        found["latent_score_max"] = MetricErrors(largest, force_errors)
+    return found
+
+
+def fit_threshold(metric: Metric, of: MetricErrors, target: ErrorTarget) -> FlagThreshold | None:
+    """Find where the bound on the error reaches the target.
+
+    Args:
+        metric: Name of the metric.
+        of: Its values and errors on the calibration frames.
+        target: What is to be promised.
+
+    Returns:
+        The threshold, its coverages measured on the same frames; None where no multiple of
+        the metric bounds the error, as where the method's spread is zero by definition.
+    """
+    bound = conformal_bound(_ratios(of), level=target.confidence)
+    if not 0.0 < bound.value < np.inf:
+        return None
+    wanted = target.energy_error if metric == "energy_epistemic" else target.force_error
+    candidate = wanted / bound.value
+    unmeasured = FlagThreshold(
+        metric=metric,
+        unit=_unit(metric),
+        per="atom" if metric == "energy_epistemic" else "structure",
+        candidate=candidate,
+        failed=FAILED_MULTIPLE * candidate,
+        level=bound.level,
+        candidate_coverage=0.0,
+        failed_coverage=0.0,
+        error_per_unit=bound.value,
+    )
+    return measured_threshold(unmeasured, of)
+
+
+def measured_threshold(threshold: FlagThreshold, of: MetricErrors) -> FlagThreshold:
+    """The threshold with every coverage measured on other frames.
+
+    Args:
+        threshold: Its bounds stay.
+        of: Values and errors of the frames to measure on.
+
+    Returns:
+        A new threshold.
+    """
+    update: dict[str, float] = {
+        "candidate_coverage": float(np.mean(of.values <= threshold.candidate)),
+        "failed_coverage": float(np.mean(of.values <= threshold.failed)),
+    }
+    if threshold.error_per_unit is not None:
+        bounded = of.errors <= threshold.error_per_unit * of.values
+        update["error_coverage"] = float(np.mean(bounded))
+    return threshold.model_copy(update=update)
+
+
+def flagged(frames: HeldOut, entry: SampleCountCalibration) -> NDArray[np.bool_]:
+    """Which frames exceed a ``candidate`` bound of any metric, shape ``(n_structures,)``."""
+    found = np.zeros(frames.n_structures, dtype=np.bool_)
+    errors = metric_errors(frames, entry)
+    for metric, threshold in entry.thresholds.items():
+        found |= errors[metric].values > threshold.candidate
+    return found
+
+
+def _ratios(of: MetricErrors) -> FloatArray:
+    """Error per unit of the metric; infinite where a frame errs without any spread."""
+    ratios = np.where(of.errors > 0.0, np.inf, 0.0)
+    np.divide(of.errors, of.values, out=ratios, where=of.values > 0.0)
+    return ratios
+
+
+def _unit(metric: Metric) -> Literal["eV/angstrom", "eV", "nat"]:
+    units: dict[Metric, Literal["eV/angstrom", "eV", "nat"]] = {
+        "force_epistemic_max": "eV/angstrom",
+        "energy_epistemic": "eV",
+        "latent_score_max": "nat",
+    }
+    return units[metric]

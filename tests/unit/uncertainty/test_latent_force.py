@@ -1,0 +1,54 @@
+"""Scaled to the errors of held-out frames, a score is a standard deviation."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from posterion.uncertainty.held_out import HeldOut
+from posterion.uncertainty.latent_force import (
+    fit_latent_force_scale,
+    latent_force_std,
+    with_latent_epistemic,
+)
+from tests.support.gaussian_bank import gaussian_held_out
+
+SCALE = 0.02
+
+
+def scored(n_structures: int) -> HeldOut:
+    """One sample whose errors have a standard deviation of SCALE times the score."""
+    several = gaussian_held_out(n_structures, factor=1.0)
+    rng = np.random.default_rng(1)
+    forces = several.forces[:1]
+    scores: NDArray[np.float64] = rng.uniform(1.0, 20.0, size=(forces.shape[1],))
+    return replace(
+        several,
+        energies=several.energies[:1],
+        forces=forces,
+        force_std=several.force_std[:1],
+        force_reference=forces[0]
+        + rng.normal(scale=SCALE * scores[:, None], size=(scores.size, 3)),
+        latent_scores=scores,
+    )
+
+
+def test_the_scale_of_normal_errors_is_found() -> None:
+    # Standard error of the 95 % quantile q of chi(3) over n atoms: sqrt(0.95 x 0.05 / n) / pdf(q)
+    # with q = 2.795 and pdf(q) = 0.125: relative 0.62 / sqrt(n). Five of them, n = 4000.
+    assert fit_latent_force_scale(scored(800)) == pytest.approx(SCALE, rel=5 * 0.62 / np.sqrt(4000))
+
+
+def test_the_scaled_score_is_the_epistemic_part_of_the_only_sample() -> None:
+    held_out = with_latent_epistemic(scored(20), SCALE)
+    assert held_out.latent_scores is not None
+    std = latent_force_std(held_out.latent_scores, SCALE)
+    np.testing.assert_allclose(
+        held_out.force_moments(1).epistemic.numpy(), np.repeat(std[:, None] ** 2, 3, axis=1)
+    )
+
+
+def test_frames_without_scores_are_refused() -> None:
+    with pytest.raises(ValueError, match="scores of a latent density"):
+        fit_latent_force_scale(gaussian_held_out(20, factor=1.0))
