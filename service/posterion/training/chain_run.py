@@ -5,7 +5,6 @@ for steps, checkpoints and log rows.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Final
 
 import torch
 from torch import Tensor
@@ -13,9 +12,9 @@ from torch import Tensor
 from posterion.errors import ChainDiverged
 from posterion.posterior.chain import Draws, Phase, StepPlan
 from posterion.posterior.diagnostics import configurational_temperature, kinetic_temperature
-from posterion.posterior.schedules import cosine_learning_rate
 from posterion.posterior.thermometer import Virial, start_virial
 from posterion.posterior.types import LangevinState
+from posterion.training.averaged_optimizer import AveragedOptimizer
 from posterion.training.chain_setup import (
     SAMPLERS,
     Probe,
@@ -24,20 +23,14 @@ from posterion.training.chain_setup import (
     decode_text,
     encode_text,
     energy_weight,
-    make_optimizer,
     minibatch_source,
     numbered,
     phase_schedule,
 )
 from posterion.training.config import TrainingConfig
-from posterion.training.objective import Potential, PotentialFunction
+from posterion.training.divergence import MAX_RETRIES, DivergenceWatch
+from posterion.training.objective import PotentialFunction
 from posterion.training.step_size_control import StepSizeControl
-
-MAX_RETRIES: Final = 5
-JUMP: Final = 10.0
-"""A minibatch whose force error exceeds so many times its running mean is a divergence."""
-WARM_UP: Final = 500
-"""Steps before jumps are judged: the running mean needs them."""
 
 
 class ChainRun:
@@ -86,14 +79,13 @@ class ChainRun:
             config.seed * 1_000_003 + 500_009 + chains[0]
         )
         self._chain = self._sampler.init(position)
-        self._average = position.clone()
-        self._optimizer = make_optimizer(self._chain.position)
+        self._optimizer = AveragedOptimizer(self._chain.position, config.pretraining)
+        self._watch = DivergenceWatch()
         self._step_sizes = StepSizeControl(
             settings, position, n_data=self._n_data, prior_precision=config.prior.std**-2
         )
         self._momentum_factor = 1.0
         self._virial = start_virial(position)
-        self._running_error = 0.0
 
     @property
     def n_steps(self) -> int:
@@ -123,8 +115,7 @@ class ChainRun:
             device=self._device,
         )
         potential = self._potential(self._chain.position, indices, weight)
-        error = float(potential.force_error.mean())
-        self._judge(potential, error)
+        error = self._watch.judge(potential, step=self.step)
         rate = float("nan")
         kinetic = configurational = float("nan")
         if plan.phase is Phase.PRETRAINING:
@@ -165,30 +156,12 @@ class ChainRun:
                 "labels of the data"
             )
 
-    def _judge(self, potential: Potential, error: float) -> None:
-        if not bool(torch.isfinite(potential.gradient).all()):
-            raise ChainDiverged(f"non-finite gradient at step {self.step}")
-        if self.step > WARM_UP and error > JUMP * self._running_error:
-            raise ChainDiverged(
-                f"force error jumped from {self._running_error:.3g} to {error:.3g} eV/Angstrom "
-                f"at step {self.step}"
-            )
-        weight = max(0.01, 1.0 / (self.step + 1))
-        self._running_error += weight * (error - self._running_error)
-
     def _optimise(self, gradient: Tensor, plan: StepPlan) -> float:
         """One AMSGrad step on position and running average; returns the learning rate."""
-        settings = self.config.pretraining
-        rate = cosine_learning_rate(plan.index, n_steps=plan.length, peak=settings.learning_rate)
-        rate *= 0.5**self.retries
-        self._optimizer.param_groups[0]["lr"] = rate
-        self._chain.position.grad = gradient
-        self._optimizer.step()
-        decay = min(settings.average_decay, (2 + plan.index) / (11 + plan.index))
-        self._average.lerp_(self._chain.position, 1 - decay)
+        rate = self._optimizer.update(gradient, step=plan.index, retries=self.retries)
         if plan.index == plan.length - 1:
-            self._chain = self._sampler.init(self._average)
-            self._virial = start_virial(self._average)
+            self._chain = self._sampler.init(self._optimizer.average)
+            self._virial = start_virial(self._optimizer.average)
         return rate
 
     def _estimate_step_size(self, gradient: Tensor, plan: StepPlan) -> None:
@@ -244,15 +217,13 @@ class ChainRun:
             "retries": torch.tensor(self.retries),
             "halvings": torch.tensor(self.halvings),
             "momentum_factor": torch.tensor(self._momentum_factor, dtype=torch.float64),
-            "running_error": torch.tensor(self._running_error, dtype=torch.float64),
             "position": self._chain.position.clone(),
             "momentum": self._chain.momentum.clone(),
-            "average": self._average.clone(),
             "noise": self._noise.get_state(),
             "draws_digest": encode_text(self.draws.step_size_digest),
         }
-        optimizer = self._optimizer.state[self._optimizer.param_groups[0]["params"][0]]
-        state |= {f"optimizer.{name}": value.clone() for name, value in optimizer.items()}
+        # The optimiser's own position is the chain's until pretraining ends, then history.
+        state = self._optimizer.state_dict() | self._watch.state_dict() | state
         state |= self._step_sizes.state_dict()
         state |= {f"virial.{name}": v.clone() for name, v in self._virial._asdict().items()}
         state |= {f"draws.{i}": draw for i, draw in enumerate(self.draws.positions)}
@@ -271,17 +242,13 @@ class ChainRun:
         self.retries = int(state["retries"])
         self.halvings = int(state["halvings"])
         self.schedule = phase_schedule(self.config, halvings=self.halvings)
-        self._running_error = float(state["running_error"])
         self._momentum_factor = float(state["momentum_factor"])
-        self._chain = LangevinState(stored("position"), stored("momentum"))
-        self._average = stored("average")
+        self._watch.load_state_dict(state)
+        self._optimizer.load_state_dict(state)
+        self._chain = LangevinState(self._optimizer.position, stored("momentum"))
         self._step_sizes.load_state_dict(state)
         self._virial = Virial(*(stored(f"virial.{name}") for name in Virial._fields))
         self._noise.set_state(state["noise"].cpu())
-        self._optimizer = make_optimizer(self._chain.position)
-        optimizer = self._optimizer.state[self._chain.position]
-        for name in [name for name in state if name.startswith("optimizer.")]:
-            optimizer[name.removeprefix("optimizer.")] = stored(name)
         self.draws = Draws(
             positions=tuple(numbered(state, "draws", self._device)),
             step_size_digest=decode_text(state["draws_digest"]),

@@ -147,11 +147,6 @@ def energy_weight(plan: StepPlan, *, warm_up: float) -> float:
     return float(min(1.0, ENERGY_START ** (1.0 - progress)))
 
 
-def make_optimizer(position: Tensor) -> torch.optim.Adam:
-    """AMSGrad on all chains at once: it works element by element, so they do not mix."""
-    return torch.optim.Adam([position], amsgrad=True, foreach=False)
-
-
 def numbered(state: dict[str, Tensor], name: str, device: torch.device) -> list[Tensor]:
     """Tensors stored as ``name.0``, ``name.1``, ..., in order, on a device."""
     count = sum(key.startswith(f"{name}.") for key in state)

@@ -7,10 +7,11 @@ import torch
 
 from posterion.errors import ChainDiverged
 from posterion.posterior.chain import Phase
-from posterion.training.chain_run import JUMP, MAX_RETRIES, WARM_UP, ChainRun
+from posterion.training.chain_run import ChainRun
 from posterion.training.chain_setup import chain_settings
 from posterion.training.checkpoint import load_checkpoint, save_checkpoint
 from posterion.training.config import TrainingConfig
+from posterion.training.divergence import JUMP, MAX_RETRIES, WARM_UP
 from posterion.training.objective import Potential
 from tests.support.training_runs import (
     CYCLES,
