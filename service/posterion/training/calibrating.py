@@ -26,14 +26,11 @@ class CalibrationWish:
     Attributes:
         target: What an answer without a flag promises.
         date: Day of the fit, ISO 8601.
-        fewest_samples: 1 where a single sample states its own epistemic part, or where the
-            method defines that part as zero; else 2.
         latent_epistemic: Whether the score of the latent density is the epistemic part.
     """
 
     target: ErrorTarget
     date: str
-    fewest_samples: int = FEWEST_SAMPLES
     latent_epistemic: bool = False
 
 
@@ -95,7 +92,8 @@ def calibrate(
     fitted = fit_calibration(
         seen,
         target=wish.target,
-        fewest_samples=wish.fewest_samples,
+        # A method publishes a single sample only if it needs no spread.
+        fewest_samples=min(len(parameters), FEWEST_SAMPLES),
         latent_force_scale=scale,
         dataset_digest=split.calibration.digest,
         date=wish.date,

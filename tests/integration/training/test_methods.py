@@ -33,16 +33,20 @@ KILL_AT_STEP = 15
 SETTINGS: dict[str, dict[str, Any]] = {
     "baoa": sampler() | {"kind": "baoa"},
     "deep-ensemble": {"kind": "deep-ensemble"},
+    "evidential": {"kind": "evidential"},
     "last-layer-laplace": {"kind": "last-layer-laplace", "n_samples": 4},
     "mc-dropout": {"kind": "mc-dropout", "rate": 0.3, "n_samples": 4},
+    "mean-variance": {"kind": "mean-variance"},
     "sghmc": sampler(),
 }
 N_MEMBERS = {"baoa": 2, "deep-ensemble": 2, "sghmc": 2}
 N_SAMPLES = {
     "baoa": 6,
     "deep-ensemble": 2,
+    "evidential": 1,
     "last-layer-laplace": 4,
     "mc-dropout": 4,
+    "mean-variance": 1,
     "sghmc": 6,
 }
 
