@@ -4,9 +4,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from posterion.posterior.density import gradient_per_datum
+from posterion.posterior.prior import GaussianPrior
 from posterion.training.chain_run import ChainRun
 from posterion.training.config import TrainingConfig
-from posterion.training.objective import Potential
+from posterion.training.objective import Potential, PotentialFunction
+from posterion.training.sampler_config import TransferPriorConfig
 from tests.support.sampler_kit import STANDARD_ERRORS
 from tests.support.targets import linear_regression
 from tests.support.training_runs import run_until, training_config
@@ -51,7 +54,7 @@ def config(**method: object) -> TrainingConfig:
         batch_size=10,
         n_chains=2,
         data={"files": ["none.extxyz"], "n_train": 200, "n_calibration": 20, "n_report": 10},
-        prior={"std": 10.0},
+        prior={"kind": "gaussian", "std": 10.0},
         pretraining={"steps": 300, "learning_rate": 0.05},
         method=section | method,
     )
@@ -62,13 +65,18 @@ def potential(parameters: Tensor, indices: Tensor, energy_weight: Tensor) -> Pot
     return Potential(TARGET.gradient(parameters, indices), nothing, nothing + 1.0)
 
 
-def finished(settings: TrainingConfig) -> ChainRun:
+def finished(
+    settings: TrainingConfig,
+    target: PotentialFunction = potential,
+    *,
+    start: Tensor | float = 0.0,
+) -> ChainRun:
     run = ChainRun(
         settings,
         range(N_CHAINS),
-        potential=potential,
+        potential=target,
         probe=lambda parameters: parameters,
-        initial=lambda generator: torch.randn(3, generator=generator),
+        initial=lambda generator: start + torch.randn(3, generator=generator),
         dtype=torch.float32,
         device=torch.device("cpu"),
     )
@@ -133,3 +141,28 @@ def test_cold_posterior_is_that_much_narrower() -> None:
     # A window of a tenth of the relaxation time leaves out 3 %; squares over 20 such times.
     bound = 0.03 + STANDARD_ERRORS * (2.0 / (N_CHAINS * 20 * 3)) ** 0.5
     assert float(reading.mean()) / temperature == pytest.approx(0.985, abs=bound)
+
+
+def test_without_data_a_transfer_prior_is_sampled_around_its_centre() -> None:
+    """H = .002 relaxes in 50 steps, records 100 steps apart correlate by exp(-2)."""
+    centre, std = torch.tensor([1.5, 0.0, -3.0]), 0.2
+    prior = {"kind": "transfer", "store": "none", "bank": "none", "std": std}
+    wide = {"kind": "inverse-gradient-variance", "prior_cap": 0.02}
+    settings = config(preconditioner=wide).model_copy(
+        update={"prior": TransferPriorConfig.model_validate(prior)}
+    )
+    density = GaussianPrior(mean=centre, std=std)
+
+    def silent(parameters: Tensor, indices: Tensor, energy_weight: Tensor) -> Potential:
+        nothing = torch.zeros(len(parameters))
+        gradient = gradient_per_datum(
+            torch.zeros_like(parameters), parameters, prior=density, n_data=200
+        )
+        return Potential(gradient, nothing, nothing + 1.0)
+
+    run = finished(settings, silent, start=centre)
+    error = run.draws.stacked() - centre
+    ratio = error.square().mean(dim=(0, 1)) / std**2
+    assert float((ratio - 1.0).abs().max()) < BOUND + 0.01, ratio
+    # The means of 5120 draws of unit variance.
+    assert float(error.mean(dim=(0, 1)).abs().max()) / std < STANDARD_ERRORS / 60

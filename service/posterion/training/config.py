@@ -14,7 +14,13 @@ from posterion.training.method_config import (
     McDropoutConfig,
     MeanVarianceConfig,
 )
-from posterion.training.sampler_config import BAOAConfig, GateConfig, PriorConfig, SGHMCConfig
+from posterion.training.sampler_config import (
+    BAOAConfig,
+    GateConfig,
+    GaussianPriorConfig,
+    PriorConfig,
+    SGHMCConfig,
+)
 from posterion.training.section import Count, Positive, Residual, Section, Seed
 from posterion.uncertainty.calibration import ErrorTarget
 
@@ -152,7 +158,7 @@ class TrainingConfig(Section):
     seed: Seed = 0
     data: DataConfig
     network: NetworkSizes = NetworkSizes()
-    prior: PriorConfig = PriorConfig()
+    prior: PriorConfig = GaussianPriorConfig()
     likelihood: LikelihoodConfig = LikelihoodConfig()
     pretraining: PretrainingConfig = PretrainingConfig()
     execution: ExecutionConfig = ExecutionConfig()
@@ -215,4 +221,4 @@ def _resolve_paths(config: TrainingConfig, folder: Path) -> TrainingConfig:
             "report_files": tuple(folder / file for file in config.data.report_files),
         }
     )
-    return config.model_copy(update={"data": data})
+    return config.model_copy(update={"data": data, "prior": config.prior.found_from(folder)})

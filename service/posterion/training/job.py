@@ -22,7 +22,7 @@ from posterion.training.likelihood import published_network
 from posterion.training.methods.protocol import BankSamples, FinishedGroup, TrainedOn
 from posterion.training.plan import RunPlan, plan_run
 from posterion.training.report import make_report
-from posterion.training.report_input import ReportInput
+from posterion.training.report_input import ReportInput, sampler_section
 from posterion.training.worker import CHECKPOINT, Progress
 from posterion.training.workers import run_workers
 from posterion.uncertainty.domain import TrainingDomain, fit_domain
@@ -225,7 +225,7 @@ def _report_input(
             for frames in sets
         ],
         network=plan.network.model_dump(mode="json"),
-        sampler=sampler_section(config),
+        sampler=sampler_section(config, plan.transfer),
         diagnostics=outcome.samples.diagnostics,
         outcome=plan.method.outcome,
         reading=plan.method.reading,
@@ -233,13 +233,6 @@ def _report_input(
             name: importlib.metadata.version(name) for name in ("posterion", "torch", "e3nn")
         },
     )
-
-
-def sampler_section(config: TrainingConfig) -> dict[str, JsonValue]:
-    """Settings of the method and of what its members were trained with, for the manifest."""
-    sections = {"method", "prior", "likelihood", "pretraining", "batch_size", "n_chains", "seed"}
-    chosen: dict[str, JsonValue] = config.model_dump(mode="json", include=sections)
-    return chosen
 
 
 def _manifest(

@@ -15,7 +15,8 @@ from posterion.training.config import TrainingConfig
 from posterion.training.datasets import DataSplit, split_frames
 from posterion.training.methods.protocol import Method
 from posterion.training.methods.registry import method_of
-from posterion.training.normalization import fit_energy_reference, network_config
+from posterion.training.starting_point import starting_point
+from posterion.training.transfer import TransferSource
 from posterion.training.worker import WorkerTask
 
 COMPILE_FROM_STEPS: Final = 10_000
@@ -31,6 +32,8 @@ class RunPlan:
         split: Training, calibration and report frames.
         network: Network configuration.
         reference: Energy reference.
+        transfer: Sample set that prior and start are centred on; None = a prior around zero
+            and random weights.
         folder: Run folder: checkpoints, logs, plots.
         device: ``cpu`` or ``cuda``.
         compiled: Whether the training step is compiled.
@@ -43,6 +46,7 @@ class RunPlan:
     split: DataSplit
     network: NetworkConfig
     reference: EnergyReference
+    transfer: TransferSource | None
     folder: Path
     device: str
     compiled: bool
@@ -76,6 +80,7 @@ class RunPlan:
             fingerprint=self.fingerprint,
             network=self.network,
             reference=self.reference,
+            centre=None if self.transfer is None else self.transfer.centre,
             frames=self.split.train.frames,
             device=self.device,
             compiled=self.compiled,
@@ -93,28 +98,28 @@ def plan_run(config: TrainingConfig, folder: Path) -> RunPlan:
         The plan.
 
     Raises:
-        ConfigurationError: If a GPU is asked for and none is there.
+        ConfigurationError: If a GPU is asked for and none is there, or the sample set of a
+            transfer prior does not fit.
+        UnknownModel: If there is no such sample set.
+        StoreError: If its store cannot be read.
         DatasetError: If the data cannot be used.
     """
     split = split_frames(config.data, level_of_theory=config.level_of_theory)
     train = split.train.frames
-    reference = fit_energy_reference(
-        train, energy_std_per_sqrt_atom=config.likelihood.energy_std_per_sqrt_atom
-    )
     method = method_of(config)
-    network = network_config(config, train, noise_readout=method.likelihood.noise_readout)
+    start = starting_point(config, train, noise_readout=method.likelihood.noise_readout)
     folder.mkdir(parents=True, exist_ok=True)
     device, compiled = _device(config.execution.device), _compiled(config)
     identity = {
         "device": device,
         "compiled": compiled,
         "train": split.train.digest,
-        "network": network.model_dump(mode="json"),
-        "reference": reference.model_dump(mode="json"),
+        "network": start.network.model_dump(mode="json"),
+        "reference": start.reference.model_dump(mode="json"),
         "seed": config.seed,
         "batch_size": config.batch_size,
         "threads": config.execution.threads_per_chain,
-        "prior": config.prior.model_dump(mode="json"),
+        "prior": start.prior_identity,
         "pretraining": config.pretraining.model_dump(mode="json"),
         "likelihood": config.likelihood.model_dump(mode="json"),
         "method": dict(method.identity),
@@ -122,8 +127,9 @@ def plan_run(config: TrainingConfig, folder: Path) -> RunPlan:
     return RunPlan(
         config=config,
         split=split,
-        network=network,
-        reference=reference,
+        network=start.network,
+        reference=start.reference,
+        transfer=start.transfer,
         folder=folder,
         device=device,
         compiled=compiled,

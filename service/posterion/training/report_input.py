@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
+from posterion.training.config import TrainingConfig
+from posterion.training.transfer import TransferSource
 from posterion.uncertainty.calibration import Calibration
 from posterion.uncertainty.domain import TrainingDomain
 from posterion.uncertainty.held_out import HeldOut
@@ -51,3 +53,23 @@ class ReportInput:
     diagnostics: Mapping[str, JsonValue]
     reading: str
     software: Mapping[str, str]
+
+
+def sampler_section(
+    config: TrainingConfig, transfer: TransferSource | None = None
+) -> dict[str, JsonValue]:
+    """Settings of the method and of what its members were trained with, for the manifest.
+
+    Args:
+        config: The run.
+        transfer: Sample set that the prior is centred on, if any; its digest is recorded.
+
+    Returns:
+        The section.
+    """
+    sections = {"method", "prior", "likelihood", "pretraining", "batch_size", "n_chains", "seed"}
+    chosen: dict[str, JsonValue] = config.model_dump(mode="json", include=sections)
+    if transfer is not None:
+        prior = config.prior.model_dump(mode="json", exclude={"store"})
+        chosen["prior"] = prior | {"source": transfer.digest}
+    return chosen

@@ -54,6 +54,7 @@ def build_parts(
     function: NetworkFunction,
     *,
     likelihood: ForceLikelihood,
+    centre: Tensor | None,
     n_chains: int,
     compiled: bool,
 ) -> RunParts:
@@ -64,6 +65,8 @@ def build_parts(
         frames: Training frames.
         function: The network.
         likelihood: Of the force of an atom.
+        centre: Centre of the prior, where members start, shape ``(n_parameters,)``; None = a
+            prior around zero and random weights.
         n_chains: Members of the group.
         compiled: Whether the training step is compiled for that many.
 
@@ -75,7 +78,10 @@ def build_parts(
         function,
         padded,
         likelihood=likelihood,
-        prior=GaussianPrior(std=config.prior.std),
+        prior=GaussianPrior(
+            mean=0.0 if centre is None else centre.to(function.device, function.dtype),
+            std=config.prior.std,
+        ),
         n_data=len(frames),
     )
     if compiled:
@@ -88,11 +94,19 @@ def build_parts(
     return RunParts(
         potential=potential,
         probe=_probe(padded, function),
-        initial=function.initial_parameters,
+        initial=function.initial_parameters if centre is None else _starting_at(centre),
         input_units=function.input_units,
         dtype=function.dtype,
         device=function.device,
     )
+
+
+def _starting_at(centre: Tensor) -> Callable[[torch.Generator], Tensor]:
+    def initial(generator: torch.Generator) -> Tensor:
+        del generator
+        return centre.double()
+
+    return initial
 
 
 def _probe(frames: PaddedFrames, function: NetworkFunction) -> Probe:

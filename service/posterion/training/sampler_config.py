@@ -1,16 +1,64 @@
 """How chains sample and which prior they see: the Markov chain sections of a configuration."""
 
+from pathlib import Path
 from typing import Annotated, Literal, Self, TypeAlias
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from posterion.training.section import Count, MethodSection, Positive, Section
 
 
-class PriorConfig(Section):
+class GaussianPriorConfig(Section):
     """Gaussian mean-field prior on the normalised weights: N(0, std^2)."""
 
+    kind: Literal["gaussian"] = "gaussian"
     std: Positive = 1.0
+
+    def found_from(self, folder: Path) -> Self:
+        """The same: nothing of it lies in files."""
+        del folder
+        return self
+
+
+class TransferPriorConfig(Section):
+    """Gaussian prior around the weights of a published sample set: N(centre, std^2).
+
+    Pretraining starts at the centre. The network must be that of the sample set.
+
+    Attributes:
+        store: URL of the store; a path is relative to the file of the configuration.
+        bank: Bank name, or ``name@alias`` or ``name@version``; the digest it resolves to
+            belongs to the identity of the run.
+        centre: ``first-sample``, or ``mean`` of the draws of that sample's chain: chains lie
+            in basins of their own, between which a mean of weights is no network.
+        std: Standard deviation of every weight.
+    """
+
+    kind: Literal["transfer"] = "transfer"
+    store: str
+    bank: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}(@[A-Za-z0-9:._-]+)?$")]
+    centre: Literal["first-sample", "mean"] = "first-sample"
+    std: Positive = 0.2
+
+    def found_from(self, folder: Path) -> Self:
+        """The same with a path made absolute or relative to ``folder``; URLs stay."""
+        if "://" in self.store:
+            return self
+        return self.model_copy(update={"store": str(folder / self.store)})
+
+
+def _prior_kind(section: object) -> object:
+    """The kind a section names, or ``gaussian``, which was the only one once."""
+    if isinstance(section, dict):
+        return section.get("kind", "gaussian")
+    return getattr(section, "kind", None)
+
+
+PriorConfig: TypeAlias = Annotated[
+    Annotated[GaussianPriorConfig, Tag("gaussian")]
+    | Annotated[TransferPriorConfig, Tag("transfer")],
+    Discriminator(_prior_kind),
+]
 
 
 class InverseGradientVarianceConfig(Section):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import torch
+from torch import Tensor
 
 from posterion.errors import ChainDiverged, CheckpointMismatch
 from posterion.network.config import EnergyReference, NetworkConfig
@@ -43,6 +44,8 @@ class WorkerTask:
         fingerprint: Identity of the run, stored in its checkpoints.
         network: Network configuration.
         reference: Energy reference.
+        centre: Centre of the prior, where members start, shape ``(n_parameters,)``; None = a
+            prior around zero and random weights.
         frames: Training frames.
         device: ``cpu`` or ``cuda``.
         compiled: Whether the step is compiled; it changes rounding.
@@ -54,6 +57,7 @@ class WorkerTask:
     fingerprint: str
     network: NetworkConfig
     reference: EnergyReference
+    centre: Tensor | None
     frames: tuple[LabelledFrame, ...]
     device: str
     compiled: bool
@@ -198,6 +202,7 @@ def _parts(task: WorkerTask, report: Callable[[Progress], None]) -> RunParts:
         task.frames,
         function,
         likelihood=task.method.likelihood,
+        centre=task.centre,
         n_chains=len(task.chains),
         compiled=task.compiled,
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 import posterion.bundled
 from posterion.bundled import bundled_store
 from posterion.training.config import TrainingConfig, load_config
-from posterion.training.job import sampler_section
+from posterion.training.report_input import sampler_section
 from posterion_store import Store
 
 MEGABYTE = 1_000_000

@@ -12,6 +12,7 @@ from posterion.errors import ConfigurationError
 from posterion.network.config import NetworkConfig
 from posterion.training.chain_setup import chain_settings
 from posterion.training.config import NetworkSizes, TrainingConfig, load_config
+from posterion.training.sampler_config import GaussianPriorConfig, TransferPriorConfig
 from tests.support.training_runs import training_config
 
 BUNDLED = Path(__file__).parents[3] / "service" / "posterion" / "bundled" / "ethanol.yaml"
@@ -178,6 +179,37 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     data = load_config(written(tmp_path, whole)).data
     assert data.files == (tmp_path / "near.extxyz", Path("/far/away.npz"))
     assert data.report_files == (tmp_path / "sub" / "report.extxyz",)
+
+
+TRANSFER = {"kind": "transfer", "store": "store", "bank": "ethanol@stable"}
+
+
+@pytest.mark.parametrize(
+    ("store", "found"),
+    [("store", "{}/store"), ("/far/store", "/far/store"), ("s3://bucket/a", "s3://bucket/a")],
+)
+def test_store_of_a_transfer_prior_is_found_from_the_file(
+    store: str, found: str, tmp_path: Path
+) -> None:
+    prior = load_config(written(tmp_path, replaced(("prior",), TRANSFER | {"store": store}))).prior
+    assert isinstance(prior, TransferPriorConfig)
+    assert prior.store == found.format(tmp_path)
+
+
+def test_prior_without_a_kind_is_gaussian(tmp_path: Path) -> None:
+    prior = load_config(written(tmp_path, replaced(("prior",), {"std": 0.5}))).prior
+    assert prior == GaussianPriorConfig(std=0.5)
+    with pytest.raises(ConfigurationError, match="'laplace' found using"):
+        load_config(written(tmp_path, replaced(("prior",), {"kind": "laplace"})))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("bank", "Not A Name"), ("bank", "ethanol@"), ("centre", "median"), ("std", 0.0)],
+)
+def test_transfer_prior_out_of_range_is_named(key: str, value: object, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=rf"prior\.transfer\.{key}"):
+        load_config(written(tmp_path, replaced(("prior",), TRANSFER | {key: value})))
 
 
 def test_loaded_file_is_the_configuration_it_was_written_from(tmp_path: Path) -> None:

@@ -240,7 +240,7 @@ def test_fingerprint_covers_what_is_sampled_and_nothing_else(data: Path, tmp_pat
     other: list[dict[str, object]] = [
         {"seed": 4},
         {"batch_size": 5},
-        {"prior": {"std": 2.0}},
+        {"prior": {"kind": "gaussian", "std": 2.0}},
         {"likelihood": {"energy_std_per_sqrt_atom": 0.5}},
         {"likelihood": {"residual": "norm"}},
         {"method": {"kind": "mean-variance"}, "n_chains": 1},
