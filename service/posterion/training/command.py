@@ -41,15 +41,14 @@ def run_training(
     config = load_config(config_file)
     target = Store.open(store)
     folder = run_dir or Path("runs") / config.name
-    console.print(
-        f"[bold]{config.name}[/bold]: {method_of(config).outcome}, checkpoints in {folder}"
-    )
+    method = method_of(config)
+    console.print(f"[bold]{config.name}[/bold]: {method.outcome}, checkpoints in {folder}")
     with progress_bars(console) as bars:
         shown: dict[tuple[int, ...], TaskID] = {}
 
         def report(progress: Progress) -> None:
             if progress.chains not in shown:
-                label = "chain " + ", ".join(map(str, progress.chains))
+                label = f"{method.member} {', '.join(map(str, progress.chains))}"
                 shown[progress.chains] = bars.add_task(label, total=progress.n_steps, note="")
             bars.update(
                 shown[progress.chains],

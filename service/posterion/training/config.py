@@ -11,6 +11,7 @@ from posterion.training.method_config import (
     DeepEnsembleConfig,
     EvidentialConfig,
     LastLayerLaplaceConfig,
+    LatentMixtureConfig,
     McDropoutConfig,
     MeanVarianceConfig,
 )
@@ -30,6 +31,7 @@ MethodConfig = Annotated[
     | DeepEnsembleConfig
     | EvidentialConfig
     | LastLayerLaplaceConfig
+    | LatentMixtureConfig
     | McDropoutConfig
     | MeanVarianceConfig,
     Field(discriminator="kind"),

@@ -59,40 +59,42 @@ def loss_drift(log: Log, *, n_labels: float) -> float:
 
 
 def history_figure(logs: Mapping[str, Log]) -> bytes:
-    """Plot force error, potential and temperature of every chain against its steps.
+    """Plot force error, potential and, of chains, the temperature against the steps.
 
     Args:
-        logs: Chain name to log.
+        logs: Name of a member to its log.
 
     Returns:
         A PNG.
     """
-    figure = Figure(figsize=(8.0, 7.5), layout="constrained")
+    warm = any(np.isfinite(column(log, "t_kin")).any() for log in logs.values())
+    figure = Figure(figsize=(8.0, 7.5 if warm else 5.0), layout="constrained")
     FigureCanvasAgg(figure)
-    error_axis, potential_axis, temperature_axis = figure.subplots(3, 1, sharex=True)
+    axes = figure.subplots(3 if warm else 2, 1, sharex=True)
     colours = mpl.colormaps["viridis"](np.linspace(0.1, 0.85, max(len(logs), 2)))
     for (name, log), colour in zip(logs.items(), colours, strict=False):
         steps = column(log, "step")
         style = {"color": colour, "linewidth": 0.9, "label": name}
-        error_axis.semilogy(steps, 1000 * column(log, "force_mae"), **style)
-        potential_axis.plot(steps, column(log, "potential"), **style)
-        temperature_axis.plot(steps, column(log, "t_kin"), **style)
-        asked = column(log, "temperature")
-        temperature_axis.plot(steps, asked, color="0.5", linewidth=0.8, linestyle="--")
+        axes[0].semilogy(steps, 1000 * column(log, "force_mae"), **style)
+        axes[1].plot(steps, column(log, "potential"), **style)
+        if warm:
+            axes[2].plot(steps, column(log, "t_kin"), **style)
+            asked = column(log, "temperature")
+            axes[2].plot(steps, asked, color="0.5", linewidth=0.8, linestyle="--")
         sampling = steps[np.array(log["phase"]) == "sampling"]
         if len(sampling):
-            for axis in (error_axis, potential_axis, temperature_axis):
+            for axis in axes:
                 axis.axvspan(sampling[0], sampling[-1], color=colour, alpha=0.06, linewidth=0)
-    error_axis.set_ylabel("minibatch force MAE\n(meV/Å)")
-    potential_axis.set_ylabel("potential per frame $U/N$\n(nat)")
+    axes[0].set_ylabel("minibatch force MAE\n(meV/Å)")
+    axes[0].legend(fontsize="small", ncols=4)
+    axes[1].set_ylabel("potential per frame $U/N$\n(nat)")
     settled = [column(log, "potential")[len(log["step"]) // 10 :] for log in logs.values()]
     if any(len(values) for values in settled):
         everything = np.concatenate(settled)
-        potential_axis.set_ylim(*np.percentile(everything, [0.5, 99.0]) + np.array([-2.0, 2.0]))
-    temperature_axis.set_ylabel("kinetic temperature $T_{kin}$\n(dashed: asked for)")
-    temperature_axis.set_xlabel("step (shaded: sampling)")
-    error_axis.set_title("Chains: pretraining, ramp, burn-in, sampling")
-    error_axis.legend(fontsize="small", ncols=4)
+        axes[1].set_ylim(*np.percentile(everything, [0.5, 99.0]) + np.array([-2.0, 2.0]))
+    if warm:
+        axes[2].set_ylabel("kinetic temperature $T_{kin}$\n(dashed: asked for)")
+    axes[-1].set_xlabel("step (shaded: sampling)" if warm else "step")
     target = io.BytesIO()
     figure.savefig(target, format="png", dpi=130)
     return target.getvalue()

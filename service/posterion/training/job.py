@@ -137,7 +137,9 @@ def collect(plan: RunPlan) -> Outcome:
         len(group.chains) * plan.method.n_steps_of(group.state) for group in groups
     )
     samples.diagnostics["divergences"] = [int(group.state["retries"]) for group in groups]
-    history = history_figure({group.name: group.log for group in groups})
+    history = history_figure(
+        {f"{plan.method.member} {group.numbers}": group.log for group in groups}
+    )
     write_atomically(plan.folder / HISTORY_FILE, history)
     return Outcome(samples=samples, history=history)
 
@@ -155,7 +157,11 @@ def publish(plan: RunPlan, outcome: Outcome, *, store: Store, alias: str) -> Pub
         What was published.
     """
     now = datetime.now(UTC)
-    wish = CalibrationWish(target=plan.config.flags, date=now.date().isoformat())
+    wish = CalibrationWish(
+        target=plan.config.flags,
+        date=now.date().isoformat(),
+        latent_epistemic=plan.method.latent_epistemic,
+    )
     calibrated = calibrate(
         outcome.samples.parameters,
         plan.network,
@@ -228,6 +234,7 @@ def _report_input(
         sampler=sampler_section(config, plan.transfer),
         diagnostics=outcome.samples.diagnostics,
         outcome=plan.method.outcome,
+        meaning=plan.method.meaning,
         reading=plan.method.reading,
         software={
             name: importlib.metadata.version(name) for name in ("posterion", "torch", "e3nn")

@@ -49,6 +49,16 @@ class MeanVarianceConfig(_OneMember):
     kind: Literal["mean-variance"] = "mean-variance"
 
 
+class LatentMixtureConfig(_OneMember):
+    """One network whose epistemic score is the rarity of its final scalars.
+
+    A Gaussian mixture describes the scalars of the training atoms; its negative log density,
+    times a conformal scale, is the epistemic standard deviation.
+    """
+
+    kind: Literal["latent-mixture"] = "latent-mixture"
+
+
 class McDropoutConfig(_OneMember):
     """One network trained and evaluated with dropped units (Gal and Ghahramani, ICML 2016).
 

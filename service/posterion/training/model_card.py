@@ -43,16 +43,15 @@ def _heading(given: ReportInput) -> str:
             ("Cutoff", f"{_number(given.network['cutoff'], 'g')} Å"),
             ("Periodic structures in training", "yes" if given.periodic else "no"),
             ("Level of theory", given.level_of_theory),
-            ("Posterior samples", f"{given.calibration.n_samples}: {given.outcome}"),
+            ("Samples", f"{given.calibration.n_samples}: {given.outcome}"),
             ("Made", given.created_at),
             ("Licence", given.licence),
         ],
     )
     return (
         f"# {given.name}\n\n{given.description}\n\n"
-        "A set of posterior samples of a stochastic equivariant network. Their mean answers "
-        "energies (eV) and forces (eV/Å); their spread says how far the answer can be "
-        f"trusted.\n\n{facts}"
+        f"{given.meaning} The mean of the samples answers energies (eV) and forces (eV/Å)."
+        f"\n\n{facts}"
     )
 
 

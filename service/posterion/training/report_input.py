@@ -31,6 +31,7 @@ class ReportInput:
         network: The network section of the manifest.
         sampler: Settings of the method and of what its members were trained with.
         outcome: How many samples of what, in a few words.
+        meaning: What the samples are, and what is epistemic in them.
         diagnostics: How the members ran.
         reading: How the diagnostics are to be read.
         software: Versions of the packages that drew the samples.
@@ -50,6 +51,7 @@ class ReportInput:
     network: Mapping[str, JsonValue]
     sampler: Mapping[str, JsonValue]
     outcome: str
+    meaning: str
     diagnostics: Mapping[str, JsonValue]
     reading: str
     software: Mapping[str, str]

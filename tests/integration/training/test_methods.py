@@ -34,16 +34,21 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "baoa": sampler() | {"kind": "baoa"},
     "deep-ensemble": {"kind": "deep-ensemble"},
     "evidential": {"kind": "evidential"},
+    "latent-mixture": {"kind": "latent-mixture"},
     "last-layer-laplace": {"kind": "last-layer-laplace", "n_samples": 4},
     "mc-dropout": {"kind": "mc-dropout", "rate": 0.3, "n_samples": 4},
     "mean-variance": {"kind": "mean-variance"},
     "sghmc": sampler(),
 }
 N_MEMBERS = {"baoa": 2, "deep-ensemble": 2, "sghmc": 2}
+BY_NORM = ("evidential",)
+"""As the single networks of the comparison papers were trained."""
+NOTHING_EPISTEMIC = ("mean-variance",)
 N_SAMPLES = {
     "baoa": 6,
     "deep-ensemble": 2,
     "evidential": 1,
+    "latent-mixture": 1,
     "last-layer-laplace": 4,
     "mc-dropout": 4,
     "mean-variance": 1,
@@ -58,6 +63,10 @@ class Finished:
     plan: RunPlan
     bank: SampleBank
     predictor: Predictor
+
+    @property
+    def kind(self) -> str:
+        return self.plan.config.method.kind
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -78,6 +87,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def planned(kind: str, data: Path, folder: Path) -> RunPlan:
     config = training_config(
         files=(data,),
+        likelihood={"residual": "norm" if kind in BY_NORM else "component"},
         method=SETTINGS[kind],
         network={"cutoff": 3.0, "n_layers": 1, "n_features": 4, "l_max": 1, "readout_hidden": 4},
         n_chains=N_MEMBERS.get(kind, 1),
@@ -110,7 +120,7 @@ def killer(progress: Progress) -> None:
 
 
 def test_every_kind_is_tried() -> None:
-    assert SETTINGS.keys() == N_SAMPLES.keys() <= METHODS.keys()
+    assert SETTINGS.keys() == N_SAMPLES.keys() == METHODS.keys()
 
 
 def test_killed_run_gives_the_same_blobs(finished: Finished, data: Path, tmp_path: Path) -> None:
@@ -129,14 +139,16 @@ def test_killed_run_gives_the_same_blobs(finished: Finished, data: Path, tmp_pat
 
 
 def test_manifest_says_what_was_done(finished: Finished) -> None:
-    manifest, config = finished.bank.manifest, finished.plan.config
-    kind = config.method.kind
+    manifest, config, kind = finished.bank.manifest, finished.plan.config, finished.kind
     assert manifest.method == kind
     assert len(manifest.samples) == N_SAMPLES[kind]
     settings = manifest.sampler["method"]
     assert settings == config.method.model_dump(mode="json")
     steps = manifest.diagnostics["gradient_evaluations"]
     assert steps == config.n_chains * finished.plan.method.n_steps
+    unit = config.network.noise_scale
+    published = unit / np.sqrt(3.0) if kind in BY_NORM else unit
+    assert finished.bank.config.noise_scale == pytest.approx(published)
     assert len({entry.sha256 for entry in manifest.samples}) == N_SAMPLES[kind]
 
 
@@ -150,6 +162,9 @@ def test_bank_answers_with_uncertainty(finished: Finished) -> None:
     for answer in answers:
         assert isinstance(answer, Prediction)
         assert answer.uncertainty is not None
+        epistemic = answer.uncertainty.forces_epistemic
+        assert bool((epistemic > 0.0).all()) is (finished.kind not in NOTHING_EPISTEMIC)
+        assert bool((epistemic == 0.0).all()) is (finished.kind in NOTHING_EPISTEMIC)
         assert bool(np.isfinite(answer.forces).all())
         assert bool((answer.uncertainty.forces_total > 0.0).all())
 

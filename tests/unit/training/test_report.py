@@ -50,6 +50,7 @@ def given() -> ReportInput:
         sampler={"friction": 0.1, "chains": [0, 1]},
         diagnostics={"t_kin": 1.03145, "r_hat": {"within": 1.05}},
         outcome="2 chains x 6 samples",
+        meaning="Draws from a posterior.",
         reading="R-hat near 1 is wanted.",
         software={"torch": "2.13"},
     )

@@ -61,6 +61,14 @@ class DroppedNetworks(OptimizedNetworks):
         """See `Method`."""
         return f"{self.settings.n_samples} masks of one network"
 
+    @property
+    def meaning(self) -> str:
+        """See `Method`."""
+        return (
+            "One network with different units switched off in each sample. The spread of the "
+            "samples is the epistemic part of the uncertainty."
+        )
+
     def masks(self, parts: RunParts) -> UnitDropout:
         """A mask per step, from the run's generator."""
         return UnitDropout(parts.input_units(), self.settings.rate)

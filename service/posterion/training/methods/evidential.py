@@ -29,3 +29,11 @@ class EvidentialNetwork(OptimizedNetworks):
     def identity(self) -> Mapping[str, JsonValue]:
         """See `Method`."""
         return {"optimizer": "amsgrad", "regularization": self.settings.regularization}
+
+    @property
+    def meaning(self) -> str:
+        """See `Method`."""
+        return (
+            "One network that states evidence for its forces. The epistemic part of the "
+            "uncertainty is its own statement, and the energy has none."
+        )

@@ -112,6 +112,14 @@ class LastLayerLaplace(OptimizedNetworks):
         """See `Method`."""
         return f"{self.settings.n_samples} draws of the last layer of one network"
 
+    @property
+    def meaning(self) -> str:
+        """See `Method`."""
+        return (
+            "One network with draws from the Gaussian posterior of its last energy weights. Their "
+            "spread is the epistemic part of the uncertainty."
+        )
+
     def bank(self, groups: Sequence[FinishedGroup], trained_on: TrainedOn) -> BankSamples:
         """See `Method`."""
         (group,) = groups

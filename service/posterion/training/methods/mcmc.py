@@ -46,6 +46,7 @@ class MarkovChains:
     settings: SamplerConfig
 
     reading = READING
+    member = "chain"
 
     @property
     def likelihood(self) -> ForceLikelihood:
@@ -83,6 +84,19 @@ class MarkovChains:
     def outcome(self) -> str:
         """See `Method`."""
         return f"{self.config.n_chains} chains x {self.settings.n_samples} samples"
+
+    @property
+    def latent_epistemic(self) -> bool:
+        """See `Method`."""
+        return False
+
+    @property
+    def meaning(self) -> str:
+        """See `Method`."""
+        return (
+            "Draws from the posterior of a stochastic equivariant network. Their spread is the "
+            "epistemic part of the uncertainty."
+        )
 
     def start(self, chains: Sequence[int], parts: RunParts) -> ChainRun:
         """See `Method`."""
@@ -144,7 +158,7 @@ class MarkovChains:
                 batch_size=self.config.batch_size,
                 prior_precision=self.config.prior.std**-2,
             ),
-            logs={group.name: group.log for group in groups},
+            logs={f"chain {group.numbers}": group.log for group in groups},
         )
 
     def failed_gates(self, diagnostics: Mapping[str, JsonValue]) -> list[str]:

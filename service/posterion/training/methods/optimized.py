@@ -77,6 +77,27 @@ class OptimizedNetworks:
         n_members = self.config.n_chains
         return "one network" if n_members == 1 else f"{n_members} networks"
 
+    @property
+    def latent_epistemic(self) -> bool:
+        """See `Method`."""
+        return False
+
+    @property
+    def meaning(self) -> str:
+        """See `Method`."""
+        return (
+            "Networks optimised from different starts. Their spread is the epistemic part of the "
+            "uncertainty."
+            if self.config.n_chains > 1
+            else "One network, optimised to a mode. It has no epistemic part: what it has never "
+            "seen shows in the flags only."
+        )
+
+    @property
+    def member(self) -> str:
+        """See `Method`."""
+        return "network"
+
     def masks(self, parts: RunParts) -> Masks:  # noqa: ARG002 - others need it
         """Which weights a step sees: all of them."""
         return KeepAll()

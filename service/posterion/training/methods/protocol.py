@@ -80,9 +80,9 @@ class FinishedGroup:
     log: Log
 
     @property
-    def name(self) -> str:
-        """Name in plots and messages."""
-        return f"chain {', '.join(map(str, self.chains))}"
+    def numbers(self) -> str:
+        """The numbers of the members, for plots and messages."""
+        return ", ".join(map(str, self.chains))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,8 +168,23 @@ class Method(Protocol):
         ...
 
     @property
+    def member(self) -> str:
+        """What a member is called: ``chain`` or ``network``."""
+        ...
+
+    @property
+    def meaning(self) -> str:
+        """What the published samples are and what is epistemic in them: two sentences."""
+        ...
+
+    @property
     def reading(self) -> str:
         """How the diagnostics are to be read: a paragraph of the model card."""
+        ...
+
+    @property
+    def latent_epistemic(self) -> bool:
+        """Whether the score of the latent density is the epistemic part of the forces."""
         ...
 
     def start(self, chains: Sequence[int], parts: RunParts) -> MemberRun:

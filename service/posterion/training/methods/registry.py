@@ -7,6 +7,7 @@ from posterion.training.config import TrainingConfig
 from posterion.training.methods.dropout import DroppedNetworks
 from posterion.training.methods.evidential import EvidentialNetwork
 from posterion.training.methods.laplace import LastLayerLaplace
+from posterion.training.methods.latent_mixture import LatentMixture
 from posterion.training.methods.mcmc import MarkovChains
 from posterion.training.methods.optimized import OptimizedNetworks
 from posterion.training.methods.protocol import Method
@@ -15,6 +16,7 @@ METHODS: Final[Mapping[str, Callable[..., Method]]] = {
     "deep-ensemble": OptimizedNetworks,
     "evidential": EvidentialNetwork,
     "last-layer-laplace": LastLayerLaplace,
+    "latent-mixture": LatentMixture,
     "mc-dropout": DroppedNetworks,
     "mean-variance": OptimizedNetworks,
     "sghmc": MarkovChains,
