@@ -139,8 +139,7 @@ def _bank(store: Store, text: str, device: torch.device) -> SampleBank:
     try:
         return load_bank(store, name, version or None, device=device)
     except UnknownModel as error:
-        known = ", ".join(sorted(store.names())) or "no bank"
-        raise ConfigurationError(f"{error.detail}; {store.url} holds {known}") from error
+        raise ConfigurationError(error.detail) from error
 
 
 def _evaluate(

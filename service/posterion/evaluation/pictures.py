@@ -54,15 +54,14 @@ def draw(
 
 
 def _reliability(shown: Sequence[Shown], *, bank: str) -> bytes:
-    """One curve for forces and one for energies, unless every composition is unseen."""
+    """One curve for the forces of each file, and one for the energies if it has any."""
     curves = []
     for one in shown:
         curves.append((f"forces, {one.name}", one.judgement.forces))
-        if one.scores.n_composition_unseen < one.scores.n_frames:
+        if one.scores.n_energies:
             curves.append((f"energies, {one.name}", one.judgement.energies))
-    return reliability_figure(
-        curves, n_frames=shown[0].judgement.n_frames, title=f"Reliability of {bank}"
-    )
+    n_frames = shown[0].scores.n_energies or shown[0].scores.n_frames
+    return reliability_figure(curves, n_frames=n_frames, title=f"Reliability of {bank}")
 
 
 def _error_panel(one: Shown, kind: str) -> ErrorPanel:

@@ -48,7 +48,7 @@ class Judgement:
 
     Attributes:
         forces: Components, eV/Angstrom.
-        energies: Structures, eV.
+        energies: Structures whose composition the training data determine, eV.
         levels: ``atom``, ``structure_max`` and ``structure_mean``.
         n_atoms: Atoms of each frame, shape ``(n_frames,)``.
         atomic_numbers: Shape ``(n_atoms,)``.
@@ -74,6 +74,8 @@ class Scores:
         n_frames: Frames judged.
         n_atoms: Atoms of all of them.
         n_samples: Posterior samples evaluated.
+        n_energies: Frames whose energy is scored: those of a composition that the training
+            data determine.
         elements: Symbol to number of atoms.
         estimates: Score by name: ``forces/...``, ``energy/...``, ``atom/...``,
             ``structure_max/...``, ``structure_mean/...`` and ``element/SYMBOL/...``, as
@@ -84,15 +86,10 @@ class Scores:
     n_frames: int
     n_atoms: int
     n_samples: int
+    n_energies: int
     elements: Mapping[str, int]
     estimates: Mapping[str, Estimate]
     flags: FlagTable
-
-    @property
-    def n_composition_unseen(self) -> int:
-        """Frames of a composition outside training: their energies mean little."""
-        rows = {row.code: row for row in self.flags.rows}
-        return rows["composition-unseen"].flagged.count
 
 
 def judge(evaluated: Evaluated, calibration: Calibration) -> Judgement:
@@ -102,7 +99,7 @@ def judge(evaluated: Evaluated, calibration: Calibration) -> Judgement:
     atoms = judge_atoms(forces)
     return Judgement(
         forces=forces,
-        energies=energy_residuals(held_out, calibration),
+        energies=energy_residuals(held_out, calibration).of(_determined(evaluated)),
         levels={
             "atom": atoms,
             "structure_max": judge_structures(atoms, by="max"),
@@ -135,6 +132,7 @@ def score_frames(evaluated: Evaluated, calibration: Calibration, settings: Score
         n_frames=judgement.n_frames,
         n_atoms=int(judgement.n_atoms.sum()),
         n_samples=evaluated.held_out.n_samples,
+        n_energies=judgement.energies.error.size,
         elements={
             chemical_symbols[number]: int(count)
             for number, count in zip(
@@ -176,22 +174,33 @@ def novelty(inside: Judgement, outside: Judgement, settings: ScoreSettings) -> d
 
 
 def _statistics(judgement: Judgement, *, thresholds: tuple[float, ...]) -> Statistics:
-    n_frames = judgement.n_frames
-    found: Statistics = {}
-    for name, quantity in (("forces", judgement.forces), ("energy", judgement.energies)):
-        found |= prefixed(
-            name,
-            accuracy_statistics(quantity, n_frames=n_frames)
-            | predictive_statistics(quantity, n_frames=n_frames)
-            | calibrated_nll_statistics(quantity, n_frames=n_frames),
-        )
-    per_atom = np.abs(judgement.energies.error) / judgement.n_atoms
-    found["energy/mae_per_atom"] = WeightedMean(
-        per_atom, judgement.energies.frame, n_frames=n_frames
-    )
+    n_frames, energies = judgement.n_frames, judgement.energies
+    found = prefixed("forces", _quantity_statistics(judgement.forces, n_frames=n_frames))
+    if energies.error.size:
+        found |= prefixed("energy", _quantity_statistics(energies, n_frames=n_frames))
+        per_atom = np.abs(energies.error) / judgement.n_atoms[energies.frame]
+        found["energy/mae_per_atom"] = WeightedMean(per_atom, energies.frame, n_frames=n_frames)
     for level, judged in judgement.levels.items():
         found |= prefixed(level, ranking_statistics(judged, thresholds=thresholds))
     return found | _element_statistics(judgement)
+
+
+def _quantity_statistics(quantity: Residuals, *, n_frames: int) -> Statistics:
+    return (
+        accuracy_statistics(quantity, n_frames=n_frames)
+        | predictive_statistics(quantity, n_frames=n_frames)
+        | calibrated_nll_statistics(quantity, n_frames=n_frames)
+    )
+
+
+def _determined(evaluated: Evaluated) -> NDArray[np.bool_]:
+    """Frames whose energy has a reference: training saw enough compositions to know it."""
+    return np.array(
+        [
+            not any(f.code == "composition-unseen" and f.severity == "failed" for f in flags)
+            for flags in evaluated.flags
+        ]
+    )
 
 
 def _element_statistics(judgement: Judgement) -> Statistics:

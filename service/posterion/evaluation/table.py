@@ -90,11 +90,11 @@ def _warnings(bank: SampleBank, one: EvaluatedFile) -> Iterator[str]:
         yield f"not judged ({each.code}): {each.detail}"
     if len(refused) > _FEW_REFUSED:
         yield f"not judged: {len(refused)} frames in all; --json names each"
-    if one.scores.n_composition_unseen:
+    n_left_out = one.scores.n_frames - one.scores.n_energies
+    if n_left_out:
         yield (
-            f"energies: {one.scores.n_composition_unseen} of {one.scores.n_frames} frames have a "
-            f"composition that {bank.name} was not trained on; their energies are offset by "
-            "what its training left open, so energy scores say little"
+            f"energies: {n_left_out} of {one.scores.n_frames} frames have a composition whose "
+            f"energy the training data of {bank.name} leave open; the scores are of the others"
         )
 
 
@@ -106,7 +106,7 @@ def _score_table(estimates: Mapping[str, Estimate]) -> Table:
             for quantity in ("forces", "energy")
         ]
         table.add_row(label, *cells)
-    per_atom = _estimate(estimates["energy/mae_per_atom"], factor=1e3, form=".3f")
+    per_atom = _estimate(estimates.get("energy/mae_per_atom"), factor=1e3, form=".3f")
     table.add_row("MAE per atom (meV)", "", per_atom)
     return table
 

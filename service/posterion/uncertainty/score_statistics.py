@@ -82,7 +82,7 @@ def calibrated_nll_statistics(
     Returns:
         Nothing for fewer than two frames, or where nothing is wrong anywhere.
     """
-    if n_frames < 2 or not np.any(residuals.error):
+    if np.unique(residuals.frame).size < 2 or not np.any(residuals.error):
         return {}
     uncertainties = {
         "epistemic": residuals.epistemic**2,

@@ -175,7 +175,11 @@ def test_fewer_samples_and_other_thresholds(
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (["methanol", "frames.extxyz"], 2, "invalid-configuration: .*methanol.* holds ethanol"),
+        (
+            ["methanol", "frames.extxyz"],
+            2,
+            r"invalid-configuration: .*banks \(ethanol\), got 'methanol'",
+        ),
         (["ethanol@canary", "frames.extxyz"], 2, "invalid-configuration: .*canary"),
         (["ethanol", "unlabelled.extxyz"], 3, "invalid-dataset: none of 1 frames can be used"),
         (["ethanol", "silicon.extxyz"], 3, "invalid-dataset: .*unsupported-element.*14"),
