@@ -25,6 +25,7 @@ from posterion.structures.ase_io import LabelledFrame
 from posterion.structures.evaluation import EvaluationOptions
 from posterion.structures.prediction import Flag
 from posterion.uncertainty.held_out import HeldOut
+from posterion.uncertainty.latent_force import with_latent_epistemic
 
 FRAMES_AT_ONCE: Final = 16
 
@@ -126,8 +127,11 @@ def evaluate_frames(
             f"bank {bank.name} can judge none of {len(frames)} frames: {_reasons(refused)}"
         )
     judged = [one.frame.structure for part in answered for one in part.asked]
+    held_out = join_held_out([part.held_out for part in answered])
+    if bank.calibration.latent_force_scale is not None:
+        held_out = with_latent_epistemic(held_out, bank.calibration.latent_force_scale)
     return Evaluated(
-        held_out=join_held_out([part.held_out for part in answered]),
+        held_out=held_out,
         atomic_numbers=np.concatenate([structure.atomic_numbers for structure in judged]),
         flags=tuple(flags for part in answered for flags in part.flags),
         refused=tuple(sorted(refused, key=lambda one: one.frame)),
@@ -183,7 +187,12 @@ def _answers(
     batch = collate(graphs, dtype=engine.dtype, device=engine.device)
     outputs = engine.evaluate(batch, n_samples=options.n_samples, stress=False)
     results = reduce_outputs(
-        outputs, graphs, options, calibration=bank.calibration, domain=bank.domain
+        outputs,
+        graphs,
+        options,
+        calibration=bank.calibration,
+        domain=bank.domain,
+        latent_density=bank.latent_density,
     )
     finite = []
     flags = []
@@ -199,7 +208,9 @@ def _answers(
     if len(finite) < len(asked):
         # Rare: cutting atoms out of the outputs is not worth its code.
         return _answers(bank, engine, finite, options, refused)
-    held_out = held_out_part(outputs, [one.frame for one in asked])
+    held_out = held_out_part(
+        outputs, [one.frame for one in asked], latent_density=bank.latent_density
+    )
     return _Answered(held_out=held_out, flags=flags, asked=asked)
 
 

@@ -46,7 +46,12 @@ def draw(
     return {
         "reliability.png": _reliability(shown, bank=bank),
         "error_against_uncertainty.png": error_figure(
-            [_error_panel(one, kind) for one in shown for kind in ("total", "epistemic")]
+            [
+                _error_panel(one, kind)
+                for one in shown
+                for kind in ("total", "epistemic")
+                if one.judgement.levels["atom"].uncertainty[kind].any()
+            ]
         ),
         "roc.png": roc_figure(_detections(inside, outside, thresholds)),
         "elements.png": element_figure([(one.name, _elements(one)) for one in shown]),

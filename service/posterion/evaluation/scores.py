@@ -49,6 +49,8 @@ class Judgement:
     Attributes:
         forces: Components, eV/Angstrom.
         energies: Structures whose composition the training data determine, eV.
+        latent: Score of each force component by the latent density, shape ``(n,)``, nats;
+            None where the bank has none.
         levels: ``atom``, ``structure_max`` and ``structure_mean``.
         n_atoms: Atoms of each frame, shape ``(n_frames,)``.
         atomic_numbers: Shape ``(n_atoms,)``.
@@ -56,6 +58,7 @@ class Judgement:
 
     forces: Residuals
     energies: Residuals
+    latent: FloatArray | None
     levels: Mapping[str, Judged]
     n_atoms: NDArray[np.int64]
     atomic_numbers: NDArray[np.int64]
@@ -96,10 +99,12 @@ def judge(evaluated: Evaluated, calibration: Calibration) -> Judgement:
     """Calibrate a bank's answers and put them beside the references."""
     held_out = evaluated.held_out
     forces = force_residuals(held_out, calibration)
-    atoms = judge_atoms(forces)
+    latent = held_out.latent_scores
+    atoms = judge_atoms(forces, latent=latent)
     return Judgement(
         forces=forces,
         energies=energy_residuals(held_out, calibration).of(_determined(evaluated)),
+        latent=None if latent is None else np.repeat(latent, 3),
         levels={
             "atom": atoms,
             "structure_max": judge_structures(atoms, by="max"),
@@ -175,7 +180,10 @@ def novelty(inside: Judgement, outside: Judgement, settings: ScoreSettings) -> d
 
 def _statistics(judgement: Judgement, *, thresholds: tuple[float, ...]) -> Statistics:
     n_frames, energies = judgement.n_frames, judgement.energies
-    found = prefixed("forces", _quantity_statistics(judgement.forces, n_frames=n_frames))
+    found = prefixed(
+        "forces",
+        _quantity_statistics(judgement.forces, n_frames=n_frames, latent=judgement.latent),
+    )
     if energies.error.size:
         found |= prefixed("energy", _quantity_statistics(energies, n_frames=n_frames))
         per_atom = np.abs(energies.error) / judgement.n_atoms[energies.frame]
@@ -185,11 +193,13 @@ def _statistics(judgement: Judgement, *, thresholds: tuple[float, ...]) -> Stati
     return found | _element_statistics(judgement)
 
 
-def _quantity_statistics(quantity: Residuals, *, n_frames: int) -> Statistics:
+def _quantity_statistics(
+    quantity: Residuals, *, n_frames: int, latent: FloatArray | None = None
+) -> Statistics:
     return (
         accuracy_statistics(quantity, n_frames=n_frames)
         | predictive_statistics(quantity, n_frames=n_frames)
-        | calibrated_nll_statistics(quantity, n_frames=n_frames)
+        | calibrated_nll_statistics(quantity, n_frames=n_frames, latent=latent)
     )
 
 

@@ -21,6 +21,7 @@ _SCORES: Final = (
     ("cnll_total", "calibrated NLL, total std (nats)", 1.0, ".3f"),
     ("cnll_epistemic", "calibrated NLL, epistemic std (nats)", 1.0, ".3f"),
     ("cnll_aleatoric", "calibrated NLL, aleatoric std (nats)", 1.0, ".3f"),
+    ("cnll_latent", "calibrated NLL, latent score (nats)", 1.0, ".3f"),
     ("crps_gaussian", "CRPS, Gaussian (meV/Å | meV)", 1e3, ".2f"),
     ("crps_mixture", "CRPS, exact mixture (meV/Å | meV)", 1e3, ".2f"),
     ("coverage_50", "inside the 50 % interval (%)", 1e2, ".1f"),
@@ -38,6 +39,7 @@ _LEVELS: Final = {
 }
 _FEW_REFUSED: Final = 3
 _TOO_LONG: Final = 1e4
+_UNDEFINED: Final = "–"
 
 
 def show(
@@ -105,7 +107,8 @@ def _score_table(estimates: Mapping[str, Estimate]) -> Table:
             _estimate(estimates.get(f"{quantity}/{name}"), factor=factor, form=form)
             for quantity in ("forces", "energy")
         ]
-        table.add_row(label, *cells)
+        if any(cell != _UNDEFINED for cell in cells):
+            table.add_row(label, *cells)
     per_atom = _estimate(estimates.get("energy/mae_per_atom"), factor=1e3, form=".3f")
     table.add_row("MAE per atom (meV)", "", per_atom)
     return table
@@ -123,7 +126,7 @@ def _detection_table(title: str, estimates: Mapping[str, Estimate], target: str)
     table = Table("of", "by", "AUROC", "AUPRC", title=title)
     for level, label in _LEVELS.items():
         share = estimates[f"{level}/fraction/{target}"].value
-        without = "–" if share is None else f"{share:.3f}"
+        without = _UNDEFINED if share is None else f"{share:.3f}"
         table.add_row(label, "no skill", "0.5", without, style="dim")
         for kind in _kinds(estimates, f"{level}/auroc/{target}/"):
             areas = [estimates[f"{level}/{area}/{target}/{kind}"] for area in ("auroc", "auprc")]
@@ -184,7 +187,7 @@ def _flag_table(one: EvaluatedFile) -> Table:
 def _estimate(estimate: Estimate | None, *, factor: float = 1.0, form: str = ".3f") -> str:
     """A number with its interval; a dash where it is undefined."""
     if estimate is None or estimate.value is None:
-        return "–"
+        return _UNDEFINED
     if abs(factor * estimate.value) >= _TOO_LONG:
         form = ".3g"
     text = format(factor * estimate.value, form)

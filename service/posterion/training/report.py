@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import JsonValue
 
 from posterion.figures.calibration import component_panel, error_figure, reliability_figure
@@ -29,6 +30,7 @@ from posterion.uncertainty.score_statistics import (
 from posterion.uncertainty.scores import mean_absolute_error
 from posterion.uncertainty.thresholds import flagged
 
+FloatArray = NDArray[np.float64]
 JsonObject = dict[str, JsonValue]
 
 ERROR_THRESHOLDS: Final = (0.1, 0.3)
@@ -97,8 +99,12 @@ def report_metrics(given: ReportInput) -> JsonObject:
     return {
         "n_frames": n_frames,
         "n_samples": held_out.n_samples,
-        **_quantity(forces, "force", "mev_per_angstrom", n_frames=n_frames),
-        "force_error_detection": _detection(forces, n_frames=n_frames),
+        **_quantity(
+            forces, "force", "mev_per_angstrom", n_frames=n_frames, latent=held_out.latent_scores
+        ),
+        "force_error_detection": _detection(
+            forces, n_frames=n_frames, latent=held_out.latent_scores
+        ),
         **_quantity(energies, "energy", "mev", n_frames=n_frames),
         "energy_mae_mev_per_atom": 1e3 * mean_absolute_error(per_atom),
         "force_flagged_fraction": _flagged_fraction(entry.force_epistemic_max),
@@ -113,11 +119,20 @@ def _flagged_fraction(threshold: FlagThreshold | None) -> float | None:
     return None if threshold is None else 1.0 - threshold.candidate_coverage
 
 
-def _quantity(residuals: Residuals, name: str, unit: str, *, n_frames: int) -> JsonObject:
+def _quantity(
+    residuals: Residuals,
+    name: str,
+    unit: str,
+    *,
+    n_frames: int,
+    latent: FloatArray | None = None,
+) -> JsonObject:
+    """Score one quantity; ``latent`` is that of the atoms, shape ``(n_atoms,)``."""
+    per_value = None if latent is None else np.repeat(latent, 3)
     found = _values(
         accuracy_statistics(residuals, n_frames=n_frames)
         | predictive_statistics(residuals, n_frames=n_frames)
-        | calibrated_nll_statistics(residuals, n_frames=n_frames),
+        | calibrated_nll_statistics(residuals, n_frames=n_frames, latent=per_value),
         n_frames=n_frames,
     )
     milli = {"mae": "mae", "rmse": "rmse", "crps": "crps_mixture", "sharpness": "sharpness"}
@@ -138,9 +153,9 @@ def _quantity(residuals: Residuals, name: str, unit: str, *, n_frames: int) -> J
     }
 
 
-def _detection(forces: Residuals, *, n_frames: int) -> JsonObject:
+def _detection(forces: Residuals, *, n_frames: int, latent: FloatArray | None) -> JsonObject:
     """Area under the ROC curve of each uncertainty, for errors of atoms above thresholds."""
-    atoms = judge_atoms(forces)
+    atoms = judge_atoms(forces, latent=latent)
     found = _values(ranking_statistics(atoms, thresholds=ERROR_THRESHOLDS), n_frames=n_frames)
     return {
         f"{threshold:g}": {

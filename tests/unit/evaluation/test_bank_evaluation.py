@@ -1,5 +1,7 @@
 """A bank is asked about every frame it knows; the others are named with their reason."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from numpy.typing import NDArray
 
 from posterion.errors import ConfigurationError, DatasetError
 from posterion.evaluation.bank_evaluation import FRAMES_AT_ONCE, Evaluated, evaluate_frames
+from posterion.evaluation.scores import judge
 from posterion.graph.batch import GraphBatch
 from posterion.inference.bank import BankEngine, VectorizedEngine
 from posterion.inference.held_out_frames import evaluate_held_out
@@ -31,7 +34,7 @@ def assert_alike(found: NDArray[np.float64], expected: NDArray[np.float64]) -> N
 
 @pytest.fixture(scope="module")
 def bank() -> SampleBank:
-    return random_bank()
+    return random_bank(with_latent_density=True)
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +58,11 @@ def test_answers_are_those_of_the_bank(
     engine: VectorizedEngine,
     frames: list[LabelledFrame],
 ) -> None:
-    expected = evaluate_held_out(engine, frames, cutoff=NETWORK.cutoff)
-    for field in ("energies", "forces", "force_std", "energy_reference", "force_reference"):
+    expected = evaluate_held_out(
+        engine, frames, cutoff=NETWORK.cutoff, latent_density=bank.latent_density
+    )
+    fields = ("energies", "forces", "force_std", "energy_reference", "force_reference")
+    for field in (*fields, "latent_scores"):
         assert_alike(getattr(evaluated.held_out, field), getattr(expected, field))
     predictions = Predictor(bank).predict([f.structure for f in frames], EvaluationOptions())
     codes = []
@@ -151,3 +157,25 @@ def test_a_number_of_samples_without_calibration_is_refused(
 ) -> None:
     with pytest.raises(ConfigurationError, match=r"bank ethanol: .* got 5"):
         evaluate_frames(bank, engine, frames, n_samples=5)
+
+
+def test_a_scaled_latent_score_is_the_epistemic_part_of_one_sample(
+    frames: list[LabelledFrame],
+) -> None:
+    """The uncertainty that is scored is the one that is served."""
+    single = random_bank(n_samples=1, with_latent_density=True)
+    calibration = single.calibration.model_copy(update={"latent_force_scale": 0.03})
+    bank = replace(single, calibration=calibration)
+    engine = VectorizedEngine(network_function(torch.float32), bank.parameters)
+    found = judge(evaluate_frames(bank, engine, frames[:3]), bank.calibration)
+    served = []
+    for prediction in Predictor(bank).predict(
+        [frame.structure for frame in frames[:3]], EvaluationOptions()
+    ):
+        assert isinstance(prediction, Prediction)
+        assert prediction.uncertainty is not None
+        served.append(prediction.uncertainty.forces_epistemic.ravel())
+    assert_alike(found.forces.epistemic, np.concatenate(served))
+    assert found.latent is not None
+    ratio = found.forces.epistemic / found.latent
+    np.testing.assert_allclose(ratio, ratio[0], rtol=SINGLE_PRECISION)

@@ -15,7 +15,7 @@ from matplotlib.image import imread
 from posterion.cli import main
 from posterion_store import Store
 from tests.support.banks import publish_random_bank
-from tests.support.data import write_extxyz
+from tests.support.data import morse_frames, write_extxyz
 from tests.support.labelled import append_unlabelled, drawn_frames, with_silicon
 
 N_FRAMES = 40
@@ -27,7 +27,9 @@ PICTURES = {"elements.png", "error_against_uncertainty.png", "reliability.png", 
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with one bank, frames it expects, and frames whose labels are far off."""
     folder = tmp_path_factory.mktemp("evaluate")
-    publish_random_bank(Store.open(folder / "store"))
+    store = Store.open(folder / "store")
+    publish_random_bank(store, with_latent_density=True)
+    publish_random_bank(store, name="single", n_samples=1)
     frames = drawn_frames(N_FRAMES)
     write_extxyz(folder / "frames.extxyz", [*frames, with_silicon(frames[0])])
     append_unlabelled(folder / "frames.extxyz", frames[0])
@@ -114,6 +116,50 @@ def test_the_document_says_what_was_evaluated(
     assert sum(parts) == N_FRAMES
 
 
+def test_every_uncertainty_is_scored(done: tuple[dict[str, Any], str]) -> None:
+    scores = done[0]["file"]["scores"]
+    kinds = {"epistemic", "total", "aleatoric", "latent"}
+    for level in ("atom", "structure_max", "structure_mean"):
+        assert set(scores[level]["spearman"]) == kinds
+        assert set(scores[level]["auroc"]["error_above_0.3"]) == kinds
+    assert {f"cnll_{kind}" for kind in kinds} <= set(scores["forces"])
+
+
+def test_energies_that_training_leaves_open_are_left_out_and_counted(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Water beside ethanol: its energy is off by thousands of eV."""
+    frames = drawn_frames(8)
+    write_extxyz(tmp_path / "both.extxyz", [*frames, *morse_frames(2, seed=1)])
+    write_extxyz(tmp_path / "water.extxyz", morse_frames(2, seed=1))
+    found = {}
+    for name in ("both", "water"):
+        target = tmp_path / f"{name}.json"
+        arguments = ["ethanol", str(tmp_path / f"{name}.extxyz"), "--resamples", "5"]
+        assert run(folder, [*arguments, "--json", str(target)], monkeypatch) == 0
+        found[name] = json.loads(target.read_text())["file"]
+    assert (found["both"]["n_frames"], found["both"]["n_energies"]) == (10, 8)
+    # Labels are drawn from the prediction: well below an eV.
+    assert found["both"]["scores"]["energy"]["mae"]["value"] < 1.0
+    assert found["water"]["n_energies"] == 0
+    assert "energy" not in found["water"]["scores"]
+
+
+def test_a_bank_of_one_sample_is_scored_by_what_it_has(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "single.json"
+    arguments = ["single", "others.extxyz", "--json", str(target), "--resamples", "5"]
+    assert run(folder, arguments, monkeypatch) == 0
+    scores = json.loads(target.read_text())["file"]["scores"]
+    assert scores["forces"]["nll_mixture"]["value"] == pytest.approx(
+        scores["forces"]["nll_gaussian"]["value"], rel=1e-9
+    )
+    # It has no epistemic part, hence none that could rank anything.
+    assert scores["atom"]["spearman"]["epistemic"]["value"] is None
+    assert scores["atom"]["spearman"]["aleatoric"]["value"] is not None
+
+
 def longest_list(node: object) -> int:
     if isinstance(node, dict):
         return max((longest_list(one) for one in node.values()), default=0)
@@ -178,7 +224,7 @@ def test_fewer_samples_and_other_thresholds(
         (
             ["methanol", "frames.extxyz"],
             2,
-            r"invalid-configuration: .*banks \(ethanol\), got 'methanol'",
+            r"invalid-configuration: .*banks \(ethanol, single\), got 'methanol'",
         ),
         (["ethanol@canary", "frames.extxyz"], 2, "invalid-configuration: .*canary"),
         (["ethanol", "unlabelled.extxyz"], 3, "invalid-dataset: none of 1 frames can be used"),

@@ -218,7 +218,7 @@ def test_metrics_hold_the_scores_of_the_predictive_distribution(report: Report) 
         assert crps == pytest.approx(mae / np.sqrt(2.0), rel=0.1)
         cnll = metrics[f"{quantity}_cnll"]
         assert isinstance(cnll, dict)
-        assert set(cnll) == {"epistemic", "total", "aleatoric"}
+        assert set(cnll) == {"epistemic", "total", "aleatoric"}  # no latent density
     detection = metrics["force_error_detection"]
     assert isinstance(detection, dict)
     assert set(detection) == {"0.1", "0.3"}
