@@ -36,7 +36,11 @@ N_SPARE: Final = 10
 """Geometries beyond the number wanted, in case a calculation fails."""
 
 HOT: Final = Exploration(
-    n_frames=N_FRAMES + N_SPARE, n_trajectories=6, temperature_K=1000.0, seed=20261127
+    n_frames=N_FRAMES + N_SPARE,
+    n_trajectories=6,
+    temperature_K=1000.0,
+    equilibration_fs=500.0,
+    seed=20261127,
 )
 ETHANOL: Final = "CH3CH2OH"
 OTHERS: Final = {

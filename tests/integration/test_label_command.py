@@ -12,6 +12,7 @@ from ase.build import bulk
 from posterion.cli import main
 from posterion.labelling.reference import EmtReference
 from posterion.structures.ase_io import read_frames
+from tests.support.services import is_alive
 
 POSTERION = Path(sysconfig.get_path("scripts")) / "posterion"
 DEADLINE_S = 120.0
@@ -122,4 +123,4 @@ def test_killed_command_started_again_writes_the_same_file(
     assert run_here(monkeypatch, capsys, *words, "--out", cut) == (0, "")
     assert run_here(monkeypatch, capsys, *words, "--out", straight) == (0, "")
     assert cut.read_bytes() == straight.read_bytes()
-    assert [number for number in workers if Path(f"/proc/{number}").exists()] == []
+    assert [number for number in workers if is_alive(number)] == []

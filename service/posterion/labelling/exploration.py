@@ -39,7 +39,8 @@ class Exploration:
         n_trajectories: From how many independent trajectories.
         temperature_K: Of the thermostat.
         spacing_fs: Time between kept frames; closer than 50 fs they are correlated.
-        equilibration_fs: Time before the first kept frame of a trajectory.
+        equilibration_fs: Time before the first kept frame of a trajectory; the default is
+            five times the friction's 50 fs.
         timestep_fs: Of the integrator.
         friction_per_fs: Of the thermostat.
         seed: All randomness.
@@ -49,7 +50,7 @@ class Exploration:
     n_trajectories: int
     temperature_K: float  # noqa: N815 - the unit, as the vocabulary spells it
     spacing_fs: float = 50.0
-    equilibration_fs: float = 500.0
+    equilibration_fs: float = 250.0
     timestep_fs: float = 0.5
     friction_per_fs: float = 0.02
     seed: int = 0
