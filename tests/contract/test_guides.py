@@ -82,12 +82,15 @@ def test_python_of_the_readme_runs(
 
 
 def test_curl_of_the_guide_is_answered_as_the_guide_says(service: Service) -> None:
-    mixed, pinned, misspelt, strict = replies(GUIDE, service)
+    mixed, taught, pinned, misspelt, strict = replies(GUIDE, service)
     assert mixed["units"]["forces"] == "kcal/mol/angstrom"
     water, sulphide = mixed["results"]
     assert water["id"] == "water"
     assert "composition-unseen" in {flag["code"] for flag in water["flags"]}
     assert sulphide["error"]["code"] == "unsupported-element"
+    assert taught["state"]["n"] == 1
+    assert [result["residual"] is None for result in taught["results"]] == [False, False, True]
+    assert all(0.0 < result["confidence"] < 1.0 for result in taught["results"])
     assert pinned["model"]["name"] == "ethanol"
     assert (misspelt["code"], misspelt["status"]) == ("invalid-request", 422)
     assert "precission" in misspelt["errors"][0]["pointer"]

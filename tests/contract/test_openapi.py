@@ -69,7 +69,7 @@ def test_openapi_lists_every_route_and_no_other(described: dict[str, Any]) -> No
     }
     listed = {(path, method) for path, item in described["paths"].items() for method in item}
     assert listed == served
-    assert len(listed) == 13
+    assert len(listed) == 14
 
 
 def test_openapi_references_resolve_and_schemas_are_valid(described: dict[str, Any]) -> None:
@@ -112,6 +112,20 @@ def test_openapi_describes_real_predictions(
     operation = described["paths"]["/v1/predict"]["post"]
     for header in operation["responses"]["200"]["headers"]:
         assert header in reply.headers
+
+
+@pytest.mark.parametrize("energies", [[1.0, None], [None, 1.0], [None, None]])
+def test_openapi_describes_real_labels(
+    caller: AsgiCaller, described: dict[str, Any], energies: list[float | None]
+) -> None:
+    asked = document(WATER, COINCIDENT, energies=energies, threshold=0.1)
+    validate(described, "LabelsRequest", asked)
+    reply = caller.predict(asked, "/v1/models/springs/versions/stable/labels")
+    assert reply.status_code == 200
+    validate(described, "LabelsDocument", reply.json())
+    again = asked | {"state": reply.json()["state"]}
+    validate(described, "LabelsRequest", again)
+    assert caller.predict(again, "/v1/models/springs/versions/stable/labels").status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from posterion.api.errors import install_error_handlers
 from posterion.api.limits import BodyLimits
 from posterion.api.openapi import API_VERSION, TITLE, openapi_document
 from posterion.api.prediction import Predictions
-from posterion.api.routes import models, operations, predict, service
+from posterion.api.routes import labels, models, operations, predict, service
 from posterion.api.settings import ApiSettings
 from posterion.observability.metrics import ServiceMetrics
 
@@ -67,7 +67,7 @@ def create_app(
         metrics=counts,
         predictions=Predictions(settings, backend, counts),
     )
-    for routes in (service, models, predict, operations):
+    for routes in (service, models, predict, labels, operations):
         app.include_router(routes.router)
     install_error_handlers(app)
     # The last one added is the outermost.

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from posterion.api import catalogue_schemas as catalogue
+from posterion.api import label_schemas as labels
 from posterion.api import reply_schemas as replies
 from posterion.api.codec import MediaType
 from posterion.api.schemas import PredictRequest
@@ -31,6 +32,7 @@ _SCHEMA_REF: Final = "#/components/schemas/{model}"
 _REPLIES: Final[Sequence[type[BaseModel]]] = (
     replies.Problem,
     replies.PredictDocument,
+    labels.LabelsDocument,
     catalogue.Card,
     catalogue.Cards,
     catalogue.Versions,
@@ -66,7 +68,7 @@ def openapi_document(settings: ApiSettings) -> Json:
     return {
         "openapi": "3.1.0",
         "info": {"title": TITLE, "version": API_VERSION, "description": _DESCRIPTION},
-        "paths": {**_catalogue_paths(), **_predict_paths(), **_operation_paths()},
+        "paths": {**_catalogue_paths(), **_evaluation_paths(), **_operation_paths()},
         "components": {
             "schemas": _schemas(settings),
             "parameters": _parameters(),
@@ -82,13 +84,15 @@ def snapshot() -> bytes:
 
 
 def _schemas(settings: ApiSettings) -> Json:
+    requests = [(model, "validation") for model in (PredictRequest, labels.LabelsRequest)]
     parts = [(model, "serialization") for model in _REPLIES]
     _, definitions = models_json_schema(
-        [(PredictRequest, "validation"), *parts],  # type: ignore[list-item]
+        [*requests, *parts],  # type: ignore[list-item]
         ref_template=_SCHEMA_REF,
     )
     schemas: Json = definitions["$defs"]
-    schemas["PredictRequest"]["properties"]["structures"]["maxItems"] = settings.max_structures
+    for name in ("PredictRequest", "LabelsRequest"):
+        schemas[name]["properties"]["structures"]["maxItems"] = settings.max_structures
     structure = schemas["StructureDocument"]
     for name in ("numbers", "symbols", "positions"):
         structure["properties"][name]["maxItems"] = settings.max_atoms
@@ -165,9 +169,14 @@ def _catalogue_paths() -> Json:
     }
 
 
-def _predict_paths() -> Json:
+def _evaluation_paths() -> Json:
     model, version = _parameter("model"), _parameter("version")
     return {
+        "/v1/models/{model}/versions/{version}/labels": _evaluate(
+            "Compare reference energies with one version",
+            (model, version),
+            documents=("LabelsRequest", "LabelsDocument"),
+        ),
         "/v1/predict": _predict("the default model", ()),
         "/v1/models/{model}/predict": _predict("a model", (model,)),
         "/v1/models/{model}/versions/{version}/predict": _predict(
@@ -205,22 +214,28 @@ def _get(
 
 
 def _predict(whom: str, parameters: Sequence[Json]) -> Json:
+    documents = ("PredictRequest", "PredictDocument")
+    return _evaluate(f"Predict with {whom}", parameters, documents=documents)
+
+
+def _evaluate(summary: str, parameters: Sequence[Json], *, documents: tuple[str, str]) -> Json:
+    request, reply = documents
     optional = (_parameter(name) for name in ("If-Match", "Prefer", "X-Request-ID"))
     path = _path(
         "post",
-        f"Predict with {whom}",
+        summary,
         parameters=(*parameters, *optional),
         responses={
             "200": {
                 "description": "One result per structure, in order; a structure that cannot "
                 "be evaluated has an error of its own",
                 "headers": _header_refs("ETag", "Posterion-Model", "X-Request-ID"),
-                "content": _both_encodings("PredictDocument"),
+                "content": _both_encodings(reply),
             },
             **_problem_responses(tuple(_PROBLEMS)),
         },
     )
-    body = {"required": True, "content": _both_encodings("PredictRequest")}
+    body = {"required": True, "content": _both_encodings(request)}
     path["post"]["requestBody"] = body
     return path
 

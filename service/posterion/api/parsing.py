@@ -1,6 +1,5 @@
 """How a predict document becomes structures, each valid or with its own error."""
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -8,7 +7,6 @@ from typing import Final, TypeVar
 import numpy as np
 from ase.data import atomic_numbers as ase_atomic_numbers
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from posterion.api.arrays import (
     WrongTypeError,
@@ -22,23 +20,20 @@ from posterion.api.arrays import (
 )
 from posterion.api.errors import MAX_FAULTS
 from posterion.api.schemas import (
-    STRUCTURE_FIELDS,
-    TOP_FIELDS,
     PredictRequest,
     StructureDocument,
 )
 from posterion.api.settings import ApiSettings
+from posterion.api.validation import validated
 from posterion.errors import (
     Fault,
     InvalidRequest,
     InvalidStructure,
     StructureError,
     StructureTooLarge,
-    TooLarge,
 )
 from posterion.structures.structure import Structure
 
-_PLAIN_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,31}")
 _STRING: Final = frozenset({str})
 _ATOMIC_NUMBERS: Final[Mapping[str, int]] = {
     symbol: number for symbol, number in ase_atomic_numbers.items() if number > 0
@@ -74,11 +69,22 @@ def parse_predict(document: object, settings: ApiSettings) -> PredictWork:
         InvalidRequest: If a field is unknown, missing or of the wrong type.
         TooLarge: If there are too many structures.
     """
-    _check_size(document, settings)
-    try:
-        request = PredictRequest.model_validate(document)
-    except ValidationError as error:
-        raise _invalid(error) from None
+    return read_predict(validated(PredictRequest, document, settings), settings)
+
+
+def read_predict(request: PredictRequest, settings: ApiSettings) -> PredictWork:
+    """Read the structures of a checked request.
+
+    Args:
+        request: The request.
+        settings: Limit on atoms.
+
+    Returns:
+        The work. Structures that are wrong in shape or physics carry their own error.
+
+    Raises:
+        InvalidRequest: If fields do not go together, or an array is of the wrong type.
+    """
     _check_combinations(request)
     structures: list[Structure | StructureError] = []
     faults: list[Fault] = []
@@ -98,54 +104,6 @@ def parse_predict(document: object, settings: ApiSettings) -> PredictWork:
         for index, entry in enumerate(request.structures)
     )
     return PredictWork(request=request, ids=ids, structures=tuple(structures))
-
-
-def _check_size(document: object, settings: ApiSettings) -> None:
-    """Refuse what would make the strict validation itself expensive."""
-    if not isinstance(document, dict):
-        raise InvalidRequest("expected an object with the field structures")
-    _check_fields(document, TOP_FIELDS, "")
-    structures = document.get("structures")
-    if not isinstance(structures, list):
-        return
-    if len(structures) > settings.max_structures:
-        raise TooLarge(
-            f"expected at most {settings.max_structures} structures, got {len(structures)}",
-            faults=(Fault(pointer="/structures", detail="too many"),),
-        )
-    for index, entry in enumerate(structures):
-        if isinstance(entry, dict):
-            _check_fields(entry, STRUCTURE_FIELDS, f"/structures/{index}")
-
-
-def _check_fields(entry: dict[str, object], known: frozenset[str], pointer: str) -> None:
-    unknown = [name for name in entry if name not in known][:MAX_FAULTS]
-    if unknown:
-        raise InvalidRequest(
-            "a field is not known; see errors",
-            faults=tuple(_unknown_field(pointer, name) for name in unknown),
-        )
-
-
-def _unknown_field(pointer: str, name: str) -> Fault:
-    # Only a short plain name is repeated: a pointer must not carry the caller's data.
-    place = f"{pointer}/{name}" if _PLAIN_NAME.fullmatch(name) else pointer
-    return Fault(pointer=place, detail="unknown field")
-
-
-def _invalid(error: ValidationError) -> InvalidRequest:
-    items = error.errors(include_url=False, include_context=False, include_input=False)
-    faults = []
-    for item in items[:MAX_FAULTS]:
-        *parents, last = (str(part) for part in item["loc"])
-        pointer = "".join(f"/{part}" for part in parents)
-        if item["type"] == "extra_forbidden":
-            faults.append(_unknown_field(pointer, last))
-        else:
-            faults.append(Fault(pointer=f"{pointer}/{last}", detail=item["msg"]))
-    return InvalidRequest(
-        "the request does not follow its schema; see errors", faults=tuple(faults)
-    )
 
 
 def _check_combinations(request: PredictRequest) -> None:

@@ -11,6 +11,7 @@ import anyio.to_thread
 
 from posterion.api.backend import Backend, ModelIdentity, PredictReply, Timing
 from posterion.api.codec import MediaType, decode, encode
+from posterion.api.label_parsing import LabelWork, parse_labels
 from posterion.api.nesting import NestingLimits
 from posterion.api.parsing import PredictWork, parse_predict
 from posterion.api.record import RequestRecord
@@ -84,10 +85,25 @@ class Predictions:
         Returns:
             The work, with the errors of single structures inside.
         """
-        step = partial(self._read, body, media_type)
-        work = await self._run(step, large=len(body) > self._settings.offload_bytes)
-        record.n_structures = len(work.structures)
-        record.n_atoms = sum(entry.n_atoms for entry in valid_structures(work))
+        work = await self._decoded(body, media_type, parse_predict)
+        _note_sizes(record, work)
+        return work
+
+    async def read_labels(
+        self, body: bytes, media_type: MediaType, record: RequestRecord
+    ) -> LabelWork:
+        """The same for a body with labels.
+
+        Args:
+            body: The bytes.
+            media_type: Their encoding.
+            record: Of the request; takes note of the sizes.
+
+        Returns:
+            The work, with the errors of single structures inside.
+        """
+        work = await self._decoded(body, media_type, parse_labels)
+        _note_sizes(record, work.predict)
         return work
 
     async def evaluate(
@@ -130,8 +146,16 @@ class Predictions:
         step = partial(_write, answer, media_type, record)
         return await self._run(step, large=n_numbers > self._settings.offload_numbers)
 
-    def _read(self, body: bytes, media_type: MediaType) -> PredictWork:
-        return parse_predict(decode(body, media_type, self._limits), self._settings)
+    async def _decoded(
+        self,
+        body: bytes,
+        media_type: MediaType,
+        parse: Callable[[object, ApiSettings], Done],
+    ) -> Done:
+        def step() -> Done:
+            return parse(decode(body, media_type, self._limits), self._settings)
+
+        return await self._run(step, large=len(body) > self._settings.offload_bytes)
 
     async def _predict(
         self, work: PredictWork, model: ModelIdentity, version: str | None, record: RequestRecord
@@ -204,6 +228,11 @@ def single_error(answer: Answer) -> PosterionError | None:
     """
     first = answer.outcomes[0]
     return first if len(answer.outcomes) == 1 and isinstance(first, PosterionError) else None
+
+
+def _note_sizes(record: RequestRecord, work: PredictWork) -> None:
+    record.n_structures = len(work.structures)
+    record.n_atoms = sum(entry.n_atoms for entry in valid_structures(work))
 
 
 def _check_samples(work: PredictWork, model: ModelIdentity) -> None:

@@ -109,15 +109,10 @@ class UnitsDocument(WireModel):
         return UnitSystem(length=self.length, energy=self.energy)
 
 
-class PredictRequest(WireModel):
-    """The document of a predict request."""
+class EvaluationRequest(WireModel):
+    """What every request that evaluates structures says."""
 
     structures: Annotated[list[StructureDocument], Field(min_length=1)]
-    outputs: Annotated[list[Output], Field(min_length=1, max_length=4)] = Field(
-        default=["energy", "forces", "uncertainty"],
-        description="Result fields to compute; the others are null.",
-    )
-    uncertainty: UncertaintyRequest = UncertaintyRequest()
     units: UnitsDocument = UnitsDocument()
     precision: Precision = Field(
         default="float32", description="float64 uses the reference engine, which is slower."
@@ -128,6 +123,16 @@ class PredictRequest(WireModel):
     deadline_ms: Annotated[float, Field(gt=0)] | None = Field(
         default=None, description="Milliseconds after arrival when the answer is worthless."
     )
+
+
+class PredictRequest(EvaluationRequest):
+    """The document of a predict request."""
+
+    outputs: Annotated[list[Output], Field(min_length=1, max_length=4)] = Field(
+        default=["energy", "forces", "uncertainty"],
+        description="Result fields to compute; the others are null.",
+    )
+    uncertainty: UncertaintyRequest = UncertaintyRequest()
 
     @property
     def options(self) -> EvaluationOptions:
@@ -141,5 +146,4 @@ class PredictRequest(WireModel):
         )
 
 
-TOP_FIELDS: Final = frozenset(PredictRequest.model_fields)
 STRUCTURE_FIELDS: Final = frozenset(StructureDocument.model_fields)

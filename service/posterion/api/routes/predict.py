@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from posterion.api.backend import ModelIdentity
+from posterion.api.codec import MediaType
 from posterion.api.dependencies import (
     ModelPath,
     PreferencesDep,
@@ -15,7 +16,9 @@ from posterion.api.dependencies import (
 )
 from posterion.api.disconnect import run_while_connected
 from posterion.api.errors import problem_response
+from posterion.api.labels import check_state, write_labels
 from posterion.api.negotiation import check_if_match, reply_media_type, request_media_type
+from posterion.api.parsing import PredictWork
 from posterion.api.prediction import Answer, single_error
 
 MODEL_HEADER = "Posterion-Model"
@@ -24,7 +27,7 @@ router = APIRouter(prefix="/v1")
 
 
 class PredictCall:
-    """One predict request: refused by its headers first, then read, evaluated, written."""
+    """One request for evaluations: refused by its headers first, then read, evaluated, written."""
 
     def __init__(
         self,
@@ -56,24 +59,50 @@ class PredictCall:
             The reply; 200 even where every structure has an error of its own, unless the
             caller prefers otherwise.
         """
-        model = self._service.backend.identity(path.name, path.version)
-        self._record.model = model.name
-        check_if_match(self._preferences.if_match, model.digest)
-        headers = self._request.headers
-        body_type = request_media_type(headers.get("content-type"))
-        reply_type = reply_media_type(headers.get("accept"), default=body_type)
+        model, body_type, reply_type = self._begin(path)
         predictions = self._service.predictions
         work = await predictions.read(await self._request.body(), body_type, self._record)
-        evaluation = predictions.evaluate(work, model, path.version, self._record)
-        answer = await run_while_connected(evaluation, self._request.receive)
-        # An alias may have moved since the first look: no other version ever answers.
-        check_if_match(self._preferences.if_match, answer.model.digest)
-        self._record.version = answer.model.version
+        answer = await self._evaluate(work, model, path)
         strict = self._strict_error(answer)
         if strict is not None:
             return strict
         content = await predictions.write(answer, reply_type, self._record)
         return Response(content, media_type=str(reply_type), headers=_headers(answer.model))
+
+    async def learn(self, path: ModelPath) -> Response:
+        """Compare the labels of the request with one version.
+
+        Args:
+            path: The model and version to compare with.
+
+        Returns:
+            The reply; 200 even where structures have errors of their own.
+        """
+        model, body_type, reply_type = self._begin(path)
+        predictions = self._service.predictions
+        work = await predictions.read_labels(await self._request.body(), body_type, self._record)
+        check_state(work, model.digest)
+        answer = await self._evaluate(work.predict, model, path)
+        check_state(work, answer.model.digest)
+        content = write_labels(work, answer, reply_type, self._record)
+        return Response(content, media_type=str(reply_type), headers=_headers(answer.model))
+
+    def _begin(self, path: ModelPath) -> tuple[ModelIdentity, MediaType, MediaType]:
+        """Refuse by the headers; the version that would answer, and both encodings."""
+        model = self._service.backend.identity(path.name, path.version)
+        self._record.model = model.name
+        check_if_match(self._preferences.if_match, model.digest)
+        headers = self._request.headers
+        body_type = request_media_type(headers.get("content-type"))
+        return model, body_type, reply_media_type(headers.get("accept"), default=body_type)
+
+    async def _evaluate(self, work: PredictWork, model: ModelIdentity, path: ModelPath) -> Answer:
+        evaluation = self._service.predictions.evaluate(work, model, path.version, self._record)
+        answer = await run_while_connected(evaluation, self._request.receive)
+        # An alias may have moved since the first look: no other version ever answers.
+        check_if_match(self._preferences.if_match, answer.model.digest)
+        self._record.version = answer.model.version
+        return answer
 
     def _strict_error(self, answer: Answer) -> Response | None:
         error = single_error(answer)
