@@ -1,0 +1,165 @@
+"""Which methods are compared, and how each spends the same number of minibatch gradients.
+
+``budget`` is the number of minibatch gradients over all members. A method with M members
+gives each budget / M, so that every row of a table cost the same training, except rows whose
+``cost`` says otherwise: an ensemble whose every member has the whole budget is no strawman.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from pydantic import JsonValue
+
+N_SAMPLES: Final = 8
+"""Networks that are evaluated for an answer: the cost of inference, equal for all banks."""
+
+N_ESTIMATION: Final = 100
+N_ROUNDS: Final = 2
+N_RAMP: Final = 200
+PRETRAINING: Final = 0.6
+BURN_IN: Final = 0.15
+"""Shares of a chain's gradients; what is left is sampling."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contender:
+    """One row of the table.
+
+    Attributes:
+        title: Name in tables.
+        kind: ``kind`` of the method section.
+        members: Independent chains or networks.
+        cost: Multiple of the budget that training uses.
+        settings: Further entries of the method section.
+        chain: Whether members are Markov chains, whose phases share the gradients.
+    """
+
+    title: str
+    kind: str
+    members: int = 1
+    cost: int = 1
+    settings: Mapping[str, JsonValue] = field(default_factory=dict)
+    chain: bool = False
+
+
+COLD: Final = 0.1
+HOT: Final = 3.0
+
+CONTENDERS: Final[Mapping[str, Contender]] = {
+    "mean-variance": Contender(title="single network, mean and variance", kind="mean-variance"),
+    "mc-dropout": Contender(
+        title="MC dropout, p = 0.1", kind="mc-dropout", settings={"n_samples": N_SAMPLES}
+    ),
+    "evidential": Contender(title="evidential regression", kind="evidential"),
+    "latent-mixture": Contender(title="latent Gaussian mixture", kind="latent-mixture"),
+    "last-layer-laplace": Contender(
+        title="last-layer Laplace", kind="last-layer-laplace", settings={"n_samples": N_SAMPLES}
+    ),
+    "deep-ensemble-4": Contender(title="deep ensemble of 4", kind="deep-ensemble", members=4),
+    "deep-ensemble-8": Contender(title="deep ensemble of 8", kind="deep-ensemble", members=8),
+    "deep-ensemble-4-full": Contender(
+        title="deep ensemble of 4, each with the whole budget",
+        kind="deep-ensemble",
+        members=4,
+        cost=4,
+    ),
+    "sghmc-1": Contender(title="SGHMC, 1 chain", kind="sghmc", chain=True),
+    "sghmc-2": Contender(title="SGHMC, 2 chains", kind="sghmc", members=2, chain=True),
+    "sghmc-4": Contender(title="SGHMC, 4 chains", kind="sghmc", members=4, chain=True),
+    "sghmc-1-amsgrad": Contender(
+        title="SGHMC, 1 chain, the source paper's preconditioner",
+        kind="sghmc",
+        settings={"preconditioner": {"kind": "amsgrad"}},
+        chain=True,
+    ),
+    "sghmc-1-cold": Contender(
+        title=f"SGHMC, 1 chain, T = {COLD}",
+        kind="sghmc",
+        settings={"temperature": COLD},
+        chain=True,
+    ),
+    "sghmc-4-cold": Contender(
+        title=f"SGHMC, 4 chains, T = {COLD}",
+        kind="sghmc",
+        members=4,
+        settings={"temperature": COLD},
+        chain=True,
+    ),
+    "sghmc-1-cyclical": Contender(
+        title="SGHMC, 1 chain, cyclical",
+        kind="sghmc",
+        settings={"schedule": {"kind": "cyclical", "exploration_temperature": 0.0}},
+        chain=True,
+    ),
+    "sghmc-1-tempered": Contender(
+        title=f"SGHMC, 1 chain, T = {COLD}, exploring at {HOT} between draws",
+        kind="sghmc",
+        settings={
+            "temperature": COLD,
+            "schedule": {"kind": "cyclical", "exploration_temperature": HOT},
+        },
+        chain=True,
+    ),
+}
+
+ONE_SEED_CONTENDERS: Final = ("sghmc-4", "deep-ensemble-4", "latent-mixture")
+"""On the tasks of one seed."""
+
+
+def sections(contender: Contender, *, budget: int) -> dict[str, JsonValue]:
+    """Sections ``n_chains``, ``pretraining`` and ``method`` of a configuration.
+
+    Args:
+        contender: The row.
+        budget: Minibatch gradients at cost 1.
+
+    Returns:
+        Part of a training configuration whose members use the budget and no more.
+
+    Raises:
+        ValueError: If the budget is too small for the phases of a chain.
+    """
+    each = budget * contender.cost // contender.members
+    method: dict[str, JsonValue] = {"kind": contender.kind, **contender.settings}
+    pretraining = each
+    if contender.chain:
+        pretraining = int(PRETRAINING * each)
+        method |= _chain_phases(contender, each=each, pretraining=pretraining)
+    return {
+        "n_chains": contender.members,
+        "pretraining": {"steps": pretraining, "learning_rate": 0.01},
+        "method": method,
+    }
+
+
+def _chain_phases(contender: Contender, *, each: int, pretraining: int) -> dict[str, JsonValue]:
+    burn_in = int(BURN_IN * each)
+    n_samples = N_SAMPLES // contender.members
+    spent = pretraining + (N_ROUNDS + 1) * N_ESTIMATION + N_RAMP + burn_in
+    per_draw = (each - spent) // n_samples
+    if per_draw < 1:
+        raise ValueError(f"{each} gradients per chain are too few: {spent} are spent before a draw")
+    phases: dict[str, JsonValue] = {
+        "ramp_steps": N_RAMP,
+        "burn_in_steps": burn_in,
+        "burn_in_rounds": N_ROUNDS,
+        "n_samples": n_samples,
+        "thinning_steps": per_draw,
+    }
+    if contender.kind == "sghmc" and "preconditioner" not in contender.settings:
+        phases["preconditioner"] = {
+            "kind": "inverse-gradient-variance",
+            "minibatches": N_ESTIMATION,
+        }
+    schedule = contender.settings.get("schedule")
+    if isinstance(schedule, dict):
+        settled = per_draw // 5
+        phases["thinning_steps"] = settled
+        phases["schedule"] = {
+            **schedule,
+            "exploration_steps": per_draw - 3 * settled,
+            "ramp_steps": settled,
+            "settling_steps": settled,
+        }
+    return phases
