@@ -15,6 +15,7 @@ import argparse
 import fcntl
 import json
 import resource
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -92,7 +93,11 @@ def configuration(cell: Cell, task: Task, *, budget: int) -> TrainingConfig:
             "data": dict(task.data),
             "network": dict(task.network),
             "likelihood": dict(task.likelihood),
-            "execution": {"device": "auto", "compile": "auto", "log_every": 100},
+            "execution": {
+                "device": "auto",
+                "compile": "always" if shutil.which("g++") else "never",
+                "log_every": 100,
+            },
             **sections(CONTENDERS[cell.method], budget=budget),
         }
     )
