@@ -126,8 +126,8 @@ def _task_lines(task: str, by_method: Mapping[str, Sequence[Document]]) -> list[
         f"## {first['task_title']}",
         "",
         (
-            f"{first['level_of_theory']}; budget {first['budget_gradient_evaluations']} gradients of "
-            f"{first['configuration']['batch_size']} frames; {dates[0]} to {dates[-1]}; "
+            f"{first['level_of_theory']}; budget {first['budget_gradient_evaluations']} gradients "
+            f"of {first['configuration']['batch_size']} frames; {dates[0]} to {dates[-1]}; "
             f"{', '.join(machines)}."
         ),
         "",
