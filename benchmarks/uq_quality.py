@@ -122,7 +122,7 @@ def run_cell(cell: Cell, folders: Folders, *, quick: bool) -> dict[str, JsonValu
     published = train(
         config,
         store=store,
-        folder=folders.work / "runs" / cell.name,
+        folder=folders.work / ("quick-runs" if quick else "runs") / cell.name,
         report=_Milestones(cell),
         accept_diagnostics=True,
     )
