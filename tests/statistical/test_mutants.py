@@ -24,7 +24,6 @@ from posterion.posterior import (
     sghmc,
     step_size,
     thermometer,
-    types,
 )
 from tests.support.sampler_checks import CHECKS
 from tests.support.sampler_kit import BAOA, SGHMC, Kit
@@ -42,7 +41,6 @@ MODULES = (
     sghmc,
     step_size,
     thermometer,
-    types,
 )
 
 
@@ -208,8 +206,6 @@ MUTANTS = [
         {"start + (target - start) * progress": "start"}, ("cyclical",)),
     Mutant("cycles end at T = 1", schedules,
         {"target=self.temperature": "target=1.0"}, ("cyclical",)),
-    Mutant("momentum scaled by the ratio, not by its root", types,
-        {"ratio**0.5": "ratio"}, ("cyclical",)),
     Mutant("remaining permutation not restored", minibatches, {RESTORED: "pass"}, ("resume",)),
     Mutant("generator of the minibatches not restored", minibatches,
         {'self._generator.set_state(state["generator"])': "pass"}, ("resume",)),

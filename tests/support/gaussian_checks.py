@@ -144,8 +144,9 @@ def thermometers(kit: Kit, effort: Effort) -> Measurement:
         effort,
         n_data=target.n_data,
     )
-    unit = kit.sampler.momentum_variance(torch.ones(3), friction=FRICTION)
-    measured = moments.momentum_second_moment.sqrt()[:, None]
+    # As if every eta were 9, so that the thermometer must divide by it and not by its root.
+    unit = kit.sampler.momentum_variance(torch.full((3,), 9.0), friction=FRICTION)
+    measured = 3.0 * moments.momentum_second_moment.sqrt()[:, None]
     kinetic = kit.diagnostics.kinetic_temperature(measured, unit[:, None]) / kit.variance_ratio(h)
     position, gradient = torch.tensor([[2.0]]), torch.tensor([[0.5 / target.n_data]])
     reading = kit.diagnostics.configurational_temperature(position, gradient, target.n_data)

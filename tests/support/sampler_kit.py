@@ -19,7 +19,6 @@ from posterion.posterior import (
     sghmc,
     step_size,
     thermometer,
-    types,
 )
 from tests.support.sampling import FRICTION
 
@@ -47,7 +46,6 @@ class Kit:
         schedules: Temperature and step size while sampling.
         step_size: Freezing of step sizes.
         thermometer: Configurational temperature.
-        types: The state of a chain.
     """
 
     sampler: ModuleType = sghmc
@@ -61,7 +59,6 @@ class Kit:
     schedules: ModuleType = schedules
     step_size: ModuleType = step_size
     thermometer: ModuleType = thermometer
-    types: ModuleType = types
 
 
 SGHMC = Kit()

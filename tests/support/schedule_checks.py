@@ -36,23 +36,21 @@ def cyclical(kit: Kit, effort: Effort) -> Measurement:
         temperature=0.25,
     )
     generator = torch.Generator().manual_seed(effort.seed)
-    state = kit.types.LangevinState(torch.ones_like(eta), torch.zeros_like(eta))
+    state = LangevinState(torch.ones_like(eta), torch.zeros_like(eta))
     factor, ratios = 1.0, []
     for index in range(schedule.n_steps):
         step = schedule.at(index)
         ratio = step.step_factor / factor
         state = state.at_rest() if step.restarts else state.rescaled(ratio)
         factor = step.step_factor
-        state = kit.types.LangevinState(
-            *kit.sampler.update(
-                state,
-                target.gradient(state.position),
-                eta * factor,
-                n_data=target.n_data,
-                friction=FRICTION,
-                temperature=step.temperature,
-                generator=generator,
-            )
+        state = kit.sampler.update(
+            state,
+            target.gradient(state.position),
+            eta * factor,
+            n_data=target.n_data,
+            friction=FRICTION,
+            temperature=step.temperature,
+            generator=generator,
         )
         if step.draws:
             moment = (state.position.double().square() * target.curvature).mean(dim=0)
