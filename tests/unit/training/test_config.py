@@ -1,5 +1,6 @@
 """A configuration is right, or refused before anything starts, every wrong field by name."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from posterion.errors import ConfigurationError
 from posterion.network.config import NetworkConfig
 from posterion.training.chain_setup import chain_settings
 from posterion.training.config import NetworkSizes, TrainingConfig, load_config
+from posterion.training.methods.registry import METHODS
 from posterion.training.sampler_config import GaussianPriorConfig, TransferPriorConfig
 from tests.support.training_runs import training_config
 
@@ -241,6 +243,23 @@ def test_missing_and_binary_files_are_refused_by_name(tmp_path: Path) -> None:
 def test_configuration_cannot_change() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         training_config().seed = 5  # type: ignore[misc]
+
+
+def snippets() -> list[str]:
+    """The YAML examples of the guide that name a method."""
+    guide = (Path(__file__).parents[3] / "docs" / "training.md").read_text(encoding="utf-8")
+    return [text for text in re.findall(r"```yaml\n(.*?)```", guide, re.DOTALL) if "kind" in text]
+
+
+def test_examples_of_the_guide_are_valid() -> None:
+    """Every kind but the default one is shown, with the members it takes if none are asked for."""
+    kinds = set()
+    for snippet in snippets():
+        whole = document() | yaml.safe_load(snippet)
+        if "n_chains" not in snippet:
+            del whole["n_chains"]
+        kinds.add(TrainingConfig.model_validate(whole).method.kind)
+    assert kinds == METHODS.keys() - {"sghmc"}
 
 
 def test_recipe_of_the_bundled_set_is_valid() -> None:

@@ -14,7 +14,7 @@ from posterion.network.functional import NetworkFunction
 from posterion.posterior.prior import GaussianPrior
 from posterion.structures.ase_io import LabelledFrame
 from posterion.structures.structure import Structure
-from posterion.training.likelihood import GaussianForces
+from posterion.training.likelihood import EvidentialForces, ForceLikelihood, GaussianForces
 from posterion.training.objective import (
     PotentialFunction,
     compile_potential,
@@ -28,6 +28,7 @@ from tests.support.tolerances import DISPLACEMENT, FINITE_DIFFERENCE, ROUNDING, 
 
 PRIOR_STD = 0.8
 PRIOR = GaussianPrior(std=PRIOR_STD)
+GAUSSIAN = GaussianForces()
 N_CHAINS = 2
 FULL_WEIGHT = torch.tensor(1.0, dtype=torch.float64)
 
@@ -54,12 +55,11 @@ def potential_of(
     function: NetworkFunction | None = None,
     *,
     prior: GaussianPrior = PRIOR,
+    likelihood: ForceLikelihood = GAUSSIAN,
 ) -> PotentialFunction:
     function = network_function() if function is None else function
     padded = pad_frames(frames, function)
-    return make_potential(
-        function, padded, likelihood=GaussianForces(), prior=prior, n_data=len(frames)
-    )
+    return make_potential(function, padded, likelihood=likelihood, prior=prior, n_data=len(frames))
 
 
 def minus_log_posterior(frames: Sequence[LabelledFrame], parameters: Tensor) -> float:
@@ -157,9 +157,9 @@ def test_padding_changes_nothing(parameters: Tensor) -> None:
     alone = potential_of(FRAMES)(parameters, INDICES, FULL_WEIGHT)
     function = network_function()
     padded = pad_frames([*FRAMES, *giants], function)
-    among = make_potential(
-        function, padded, likelihood=GaussianForces(), prior=PRIOR, n_data=len(FRAMES)
-    )(parameters, INDICES, FULL_WEIGHT)
+    among = make_potential(function, padded, likelihood=GAUSSIAN, prior=PRIOR, n_data=len(FRAMES))(
+        parameters, INDICES, FULL_WEIGHT
+    )
     assert padded.atom_mask.shape[1] == 80
     for name, value in alone._asdict().items():
         scale = float(value.abs().max())
@@ -216,10 +216,11 @@ def test_mean_over_all_minibatches_of_an_epoch_is_the_whole(parameters: Tensor) 
 @pytest.mark.statistical
 @pytest.mark.timeout(1800)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the compiler's own modules
-def test_compiled_step_is_the_eager_step() -> None:
+@pytest.mark.parametrize("likelihood", [GAUSSIAN, EvidentialForces("norm", 0.2)], ids=repr)
+def test_compiled_step_is_the_eager_step(likelihood: ForceLikelihood) -> None:
     """Not in the default suite: compilation takes minutes."""
-    function = network_function(dtype=torch.float32)
-    eager = potential_of(FRAMES, function)
+    function = network_function(dtype=torch.float32, noise=likelihood.noise_readout)
+    eager = potential_of(FRAMES, function, likelihood=likelihood)
     rows = random_parameters(function, N_CHAINS, seed=4)
     compiled = compile_potential(eager, rows, INDICES)
     for seed, weight in ((5, 1.0), (6, 0.01)):

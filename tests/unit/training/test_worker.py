@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from posterion.errors import ChainDiverged, CheckpointMismatch, ConfigurationError
+from posterion.errors import ChainDiverged, CheckpointMismatch
 from posterion.network.functional import NetworkFunction
 from posterion.posterior.prior import GaussianPrior
 from posterion.structures.ase_io import LabelledFrame
@@ -26,7 +26,7 @@ from posterion.training.plan import RunPlan, plan_run
 from posterion.training.worker import Progress, WorkerTask, run_worker
 from posterion.training.workers import WorkerFailed, run_workers
 from tests.support.data import morse_frames, write_extxyz
-from tests.support.training_runs import N_DATA, failing_at, sampler, training_config
+from tests.support.training_runs import N_DATA, failing_at, training_config
 
 N_FRAMES = N_DATA + 60
 
@@ -83,6 +83,17 @@ def test_worker_leaves_draws_traces_and_a_log(finished: Finished) -> None:
     log = read_log(task.folder / "log.csv")
     assert column(log, "step").tolist() == [*range(5, n_steps, 5), n_steps]
     assert set(log["phase"]) == {"pretraining", "estimation", "ramp", "burn-in", "sampling"}
+
+
+def test_worker_allows_deterministic_algorithms_only(data: Path, tmp_path: Path) -> None:
+    before = torch.are_deterministic_algorithms_enabled()
+    seen: list[bool] = []
+    run_worker(
+        planned(data, tmp_path, method={"kind": "mean-variance"}, n_chains=1).task((0,)),
+        lambda progress: seen.append(torch.are_deterministic_algorithms_enabled()),
+    )
+    assert all(seen)
+    assert torch.are_deterministic_algorithms_enabled() is before
 
 
 def test_pretraining_lowers_the_error(finished: Finished) -> None:
@@ -214,58 +225,6 @@ def test_start_left_by_a_later_step_is_not_gone_back_to(
     pretrained = state_of(task, "start")
     assert int(pretrained["retries"]) == 1
     assert not torch.equal(pretrained["position"], state_of(calm, "start")["position"])
-
-
-def test_compiler_that_is_missing_is_named(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("shutil.which", lambda name: None)
-    always = {"device": "cpu", "compile": "always"}
-    with pytest.raises(ConfigurationError, match=r"execution\.compile is 'always', but no C\+\+"):
-        run(planned(data, tmp_path, execution=always).task((0,)))
-
-
-def test_fingerprint_covers_what_is_sampled_and_nothing_else(data: Path, tmp_path: Path) -> None:
-    def fingerprint(**changes: object) -> str:
-        return planned(data, tmp_path, **changes).fingerprint
-
-    base = fingerprint()
-    same: list[dict[str, object]] = [
-        {"n_chains": 3},
-        {"description": "Another sentence."},
-        {"gates": {"max_r_hat": 9.0}},
-        {"execution": {"device": "cpu", "checkpoint_every": 99}},
-        {"method": sampler(n_samples=9)},
-    ]
-    other: list[dict[str, object]] = [
-        {"seed": 4},
-        {"batch_size": 5},
-        {"prior": {"kind": "gaussian", "std": 2.0}},
-        {"likelihood": {"energy_std_per_sqrt_atom": 0.5}},
-        {"likelihood": {"residual": "norm"}},
-        {"method": {"kind": "mean-variance"}, "n_chains": 1},
-        {"method": {"kind": "mc-dropout"}, "n_chains": 1},
-        {"method": {"kind": "mc-dropout", "rate": 0.2}, "n_chains": 1},
-        {"method": {"kind": "evidential"}, "n_chains": 1},
-        {"method": {"kind": "evidential", "regularization": 0.1}, "n_chains": 1},
-        {"pretraining": {"steps": 21}},
-        {"method": sampler(temperature=0.5)},
-        {"method": sampler("amsgrad")},
-        {"method": sampler() | {"kind": "baoa"}},
-        {"method": sampler(minibatches="independent")},
-        {"method": sampler(schedule={"kind": "cyclical"})},
-        {"network": {"n_features": 5}},
-        {"execution": {"device": "cpu", "threads_per_chain": 2}},
-    ]
-    assert {fingerprint(**changes) for changes in same} == {base}
-    assert len({fingerprint(**changes) for changes in other} | {base}) == len(other) + 1
-
-
-def test_gpu_that_is_not_there_is_named(data: Path, tmp_path: Path) -> None:
-    if torch.cuda.is_available():
-        pytest.skip("a GPU is there")
-    with pytest.raises(ConfigurationError, match=r"execution\.device is 'cuda', but no GPU"):
-        planned(data, tmp_path, execution={"device": "cuda"})
 
 
 def test_process_that_is_killed_is_reported_with_its_chains(data: Path, tmp_path: Path) -> None:
