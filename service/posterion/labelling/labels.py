@@ -68,17 +68,17 @@ def finished(frames: Sequence[Atoms], reference: Reference, file: FrameFile) -> 
     """
     done = set()
     for number, written in enumerate(file.recover()):
-        index = written.info.get("source_index")
+        index = _source_index(written, frames)
         level = written.info.get("level_of_theory")
         where = f"{file.path}, frame {number}"
-        if index is None or not 0 <= index < len(frames) or not _same(frames[index], written):
+        if index is None:
             raise ConfigurationError(f"{where} is no label of these frames; give another --out")
         if level != reference.level_of_theory:
             raise ConfigurationError(
                 f"{where} was computed at {level!r}, not {reference.level_of_theory!r}; give "
                 "another --out"
             )
-        done.add(int(index))
+        done.add(index)
     return done
 
 
@@ -156,10 +156,16 @@ def _evaluated(atoms: Atoms, reference: Reference) -> tuple[float, NDArray[np.fl
     return float(bare.get_potential_energy()), np.asarray(bare.get_forces(), dtype=np.float64)
 
 
-def _same(asked: Atoms, written: Atoms) -> bool:
-    return np.array_equal(asked.numbers, written.numbers) and bool(
-        np.allclose(asked.positions, written.positions, rtol=0, atol=SAME_POSITION)
+def _source_index(written: Atoms, frames: Sequence[Atoms]) -> int | None:
+    """Which of the frames a written one is, None if it is none of them."""
+    index = written.info.get("source_index")
+    if not isinstance(index, (int, np.integer)) or not 0 <= index < len(frames):
+        return None
+    asked = frames[int(index)]
+    same = np.array_equal(asked.numbers, written.numbers) and np.allclose(
+        asked.positions, written.positions, rtol=0, atol=SAME_POSITION
     )
+    return int(index) if same else None
 
 
 @contextmanager

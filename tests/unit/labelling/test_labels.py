@@ -93,6 +93,10 @@ def test_labels_of_other_geometries_or_levels_are_not_continued(complete: Path) 
         finished(frames(), LennardJonesReference(), file)
     with pytest.raises(ConfigurationError, match="frame 2 is no label of these frames"):
         finished(frames()[:3], EMT, file)
+    foreign = FrameFile(complete.with_name("foreign.extxyz"))
+    foreign.append(frames()[0])
+    with pytest.raises(ConfigurationError, match="frame 0 is no label of these frames"):
+        finished(frames(), EMT, foreign)
 
 
 def test_file_of_another_kind_is_left_alone(tmp_path: Path) -> None:
