@@ -33,7 +33,8 @@ app = typer.Typer(
         "Energies, forces and honest uncertainty for molecular dynamics, served over REST.\n\n"
         "Start with `posterion demo`. `posterion serve` answers http://127.0.0.1:8000/v1; "
         "`posterion explore`, `posterion label` and `posterion train` lead from a molecule to "
-        "a sample set of your own; `posterion-store` looks after published ones."
+        "a sample set of your own, `posterion evaluate` says how good one is; "
+        "`posterion-store` looks after published ones."
     ),
 )
 

@@ -93,7 +93,7 @@ def _detections(
                 inside.judgement,
                 outside.judgement,
                 level,
-                f"{outside.name} or {inside.name}?\n{label}",
+                f"{outside.name}\nor {inside.name}? {label}",
             )
             for level, label in (("atom", "atoms"), ("structure_max", "frames by worst atom"))
         ]

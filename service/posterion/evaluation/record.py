@@ -17,6 +17,7 @@ from posterion.evaluation.frame_file import Familiarity, FrameFile
 from posterion.evaluation.scores import Scores, ScoreSettings
 from posterion.inference.loading import SampleBank
 from posterion.uncertainty.bootstrap import INTERVAL_LEVEL, Estimate
+from posterion.uncertainty.score_statistics import HALVES_SEED
 
 FORMAT_VERSION: Final = 1
 
@@ -130,6 +131,7 @@ def evaluation_document(
             "error_above_ev_per_angstrom": list(settings.thresholds),
             "n_resamples": settings.n_resamples,
             "seed": settings.seed,
+            "seed_of_calibrated_nll": HALVES_SEED,
             "interval_level": INTERVAL_LEVEL,
         },
         "units": {"energy": "eV", "forces": "eV/angstrom", "nll": "nats"},

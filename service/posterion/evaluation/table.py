@@ -96,7 +96,8 @@ def _warnings(bank: SampleBank, one: EvaluatedFile) -> Iterator[str]:
     if n_left_out:
         yield (
             f"energies: {n_left_out} of {one.scores.n_frames} frames have a composition whose "
-            f"energy the training data of {bank.name} leave open; the scores are of the others"
+            f"energy the training data of {bank.name} leave open; "
+            + ("the others are scored" if one.scores.n_energies else "no energy is scored")
         )
 
 

@@ -79,7 +79,7 @@ def reliability_figure(
     axes.set_xlabel("nominal coverage of the interval")
     axes.set_ylabel("observed fraction of references inside")
     axes.set_title(title)
-    figure.legend(frameon=False, loc="outside lower center", ncols=2)
+    figure.legend(frameon=False, loc="outside lower center")
     return png(figure)
 
 

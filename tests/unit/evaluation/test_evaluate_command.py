@@ -105,6 +105,7 @@ def test_the_document_says_what_was_evaluated(
         "error_above_ev_per_angstrom": [0.1, 0.3],
         "n_resamples": 60,
         "seed": 0,
+        "seed_of_calibrated_nll": 0,
         "interval_level": 0.95,
     }
     assert document["against"]["name"] == "others.extxyz"
