@@ -231,6 +231,6 @@ class GateConfig(Section):
 
     max_r_hat: Positive = 1.2
     max_kinetic_temperature: Positive = 1.2
-    min_configurational_temperature: Annotated[float, Field(le=1)] = 0.3
+    min_configurational_temperature: Annotated[float, Field(le=1)] = 0.05
     max_configurational_temperature: Annotated[float, Field(ge=1)] = 1.5
     max_loss_drift: Positive = 0.05
