@@ -5,7 +5,8 @@ that a step can be traced once, compiled, and replayed for any minibatch. Paddin
 padded edges lie beyond the cutoff, padded atoms belong to a structure that is cut off.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -226,9 +227,28 @@ def compile_potential(
     traced = make_fx(potential)(parameters, indices, energy_weight)
     mode = "reduce-overhead" if parameters.is_cuda else "default"
     compiled = torch.compile(traced, fullgraph=True, dynamic=False, mode=mode)
+    one_thread = not parameters.is_cuda and torch.get_num_threads() == 1
 
     def run(parameters: Tensor, indices: Tensor, energy_weight: Tensor) -> Potential:
-        with torch.no_grad():
+        with torch.no_grad(), _any_algorithm(allowed=one_thread):
             return Potential(*compiled(parameters, indices, energy_weight))
 
     return run
+
+
+@contextmanager
+def _any_algorithm(*, allowed: bool) -> Iterator[None]:
+    """Suspend torch's deterministic algorithms, where nothing depends on timing.
+
+    One thread adds in one order. Asked for deterministic sums all the same, inductor calls
+    out of its compiled code for each of them, which makes a step a third longer and changes no
+    bit of it.
+    """
+    before = torch.are_deterministic_algorithms_enabled()
+    # The public function sets inductor's configuration too, which takes as long as a step.
+    switch = torch._C._set_deterministic_algorithms  # noqa: SLF001 - see above
+    switch(before and not allowed)
+    try:
+        yield
+    finally:
+        switch(before)
