@@ -105,8 +105,9 @@ def relaxed_start(client: Client, start: Atoms, options: PredictOptions) -> Atom
 
 
 def course_document(course: Course) -> dict[str, JsonValue]:
-    """Write one run."""
+    """Write one run; a thermostat's energy has no drift to speak of."""
     n_steps = len(course.warnings)
+    conserving = course.plan.ensemble == "nve"
     return {
         **asdict(course.plan),
         "cause": course.cause,
@@ -116,8 +117,8 @@ def course_document(course: Course) -> dict[str, JsonValue]:
         "flagged_fraction": sum(each.flagged for each in course.warnings) / n_steps,
         "failed_fraction": sum(each.failed for each in course.warnings) / n_steps,
         "warned_before_explosion": course.warned_before,
-        "drift_mev_per_atom_ps": course.drift,
-        "excursion_mev_per_atom": course.excursion,
+        "drift_mev_per_atom_ps": course.drift if conserving else None,
+        "excursion_mev_per_atom": course.excursion if conserving else None,
     }
 
 
