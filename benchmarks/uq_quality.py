@@ -132,7 +132,7 @@ def run_cell(cell: Cell, folders: Folders, *, quick: bool) -> dict[str, JsonValu
         NetworkFunction(bank.config, bank.reference, dtype=torch.float32, device="cpu"),
         bank.parameters,
     )
-    ordinary = split_frames(config.data).report.frames
+    ordinary = split_frames(config.data, level_of_theory=config.level_of_theory).report.frames
     return {
         "format_version": 1,
         "task": cell.task,
