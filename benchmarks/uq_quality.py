@@ -197,6 +197,17 @@ def _evaluate_strange(
     return evaluate_frames(bank, engine, frames[::every], n_samples=n_samples)
 
 
+def shortened(value: JsonValue) -> JsonValue:
+    """The same document with six digits of every number: results are committed."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, dict):
+        return {key: shortened(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [shortened(one) for one in value]
+    return value
+
+
 class _Milestones:
     """Prints a line now and then: the output may be a log file."""
 
@@ -275,7 +286,7 @@ def main() -> int:
             document = run_cell(cell, folders, quick=given.quick)
             path = cell.result(given.results)
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
+            path.write_text(json.dumps(shortened(document), sort_keys=True) + "\n")
             print(f"{cell.name}: {(time.monotonic() - started) / 60:.1f} min", flush=True)
     return 0
 

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
+from pydantic import JsonValue
 
 from benchmarks.uq_methods import CONTENDERS, N_SAMPLES, sections
-from benchmarks.uq_quality import SEEDS, Cell, configuration, wanted_cells
+from benchmarks.uq_quality import SEEDS, Cell, configuration, shortened, wanted_cells
 from benchmarks.uq_tasks import ONE_SEED, TASKS, Folders, Task
 from posterion.training.config import TrainingConfig
 from posterion.training.methods.registry import method_of
@@ -63,3 +64,8 @@ def test_tasks_name_disjoint_frames(tmp_path: Path) -> None:
         trained_on = {str(name) for name in task.data["files"]}  # type: ignore[union-attr]
         assert not trained_on & {str(one.path) for one in task.strange}
         assert all(one.path.exists() for one in task.strange)
+
+
+def test_results_keep_six_digits() -> None:
+    document: JsonValue = {"a": [1.23456789, {"b": -9.87654321e-9}], "n": 12345678, "none": None}
+    assert shortened(document) == {"a": [1.23457, {"b": -9.87654e-9}], "n": 12345678, "none": None}
