@@ -106,19 +106,13 @@ def aspirin(folders: Folders) -> Task:
 
 def three_bpa(folders: Folders) -> Task:
     """3BPA at 300 K, against 600 K."""
-    return Task(
-        name="3bpa",
+    return _botnet_task(
+        folders,
+        "3bpa",
         title="3-(benzyloxy)pyridin-2-amine from 300 K dynamics, against 600 K",
         level_of_theory="not stated with the data",
-        source="davkovacs/BOTNet-datasets, MIT",
-        data={
-            "files": [str(folders.data / "3bpa_train_300K.extxyz")],
-            "n_train": 380,
-            "n_calibration": 60,
-            "n_report": 60,
-            "seed": SPLIT_SEED,
-        },
-        strange=(StrangeSet(name="600 K", path=folders.data / "3bpa_600K_dev.extxyz"),),
+        files=("3bpa_train_300K.extxyz", "3bpa_600K_dev.extxyz"),
+        strange="600 K",
         budget=12_000,
     )
 
@@ -152,21 +146,13 @@ AMMONIA_LOW_EV: Final = 0.25
 
 def acetylacetone(folders: Folders) -> Task:
     """Acetylacetone, against another trajectory of it."""
-    return Task(
-        name="acetylacetone",
+    return _botnet_task(
+        folders,
+        "acetylacetone",
         title="acetylacetone from 300 K dynamics, against independent 300 K dynamics",
         level_of_theory="PBE+D3/def2-SVP",
-        source="davkovacs/BOTNet-datasets, MIT",
-        data={
-            "files": [str(folders.data / "acac_train_300K.extxyz")],
-            "n_train": 380,
-            "n_calibration": 60,
-            "n_report": 60,
-            "seed": SPLIT_SEED,
-        },
-        strange=(
-            StrangeSet(name="other trajectory", path=folders.data / "acac_test_MD_300K.extxyz"),
-        ),
+        files=("acac_train_300K.extxyz", "acac_test_MD_300K.extxyz"),
+        strange="other trajectory",
         budget=10_000,
     )
 
@@ -271,6 +257,35 @@ def _rmd17_task(
         source=_RMD17,
         data=data,
         strange=tuple(sets),
+        budget=budget,
+    )
+
+
+def _botnet_task(
+    folders: Folders,
+    name: str,
+    *,
+    title: str,
+    level_of_theory: str,
+    files: tuple[str, str],
+    strange: str,
+    budget: int,
+) -> Task:
+    """A molecule of davkovacs/BOTNet-datasets: 500 frames, and a file of strange ones."""
+    train, others = files
+    return Task(
+        name=name,
+        title=title,
+        level_of_theory=level_of_theory,
+        source="davkovacs/BOTNet-datasets, MIT",
+        data={
+            "files": [str(folders.data / train)],
+            "n_train": 380,
+            "n_calibration": 60,
+            "n_report": 60,
+            "seed": SPLIT_SEED,
+        },
+        strange=(StrangeSet(name=strange, path=folders.data / others),),
         budget=budget,
     )
 
