@@ -103,6 +103,12 @@ def test_forces_over_http_equal_the_predictor(stage: Stage) -> None:
     assert bad["error"]["code"] == "unsupported-element"
 
 
+def test_no_process_steps_back_behind_the_machines_other_work(stage: Stage) -> None:
+    own = os.getpriority(os.PRIO_PROCESS, stage.service.process.pid)
+    priorities = {os.getpriority(os.PRIO_PROCESS, each.pid) for each in stage.service.listeners()}
+    assert priorities == {own}
+
+
 def test_only_documented_ports_listen_beyond_loopback(stage: Stage) -> None:
     row = re.compile(r"^\| `([^`]+)` \|.*\| all interfaces \|$", re.MULTILINE)
     table = row.findall(OPERATIONS.read_text())
