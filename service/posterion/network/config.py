@@ -8,6 +8,8 @@ AtomicNumber = Annotated[int, Field(ge=1, le=118)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 FiniteFloat = Annotated[float, Field(allow_inf_nan=False)]
 NoiseKind = Literal["gaussian", "evidential"]
+UnitKind = Literal["all", "readout", "hidden"]
+"""Which units may be dropped: of layers and readouts, of readouts, or hidden ones of readouts."""
 
 
 class NetworkConfig(BaseModel):

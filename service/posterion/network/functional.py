@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.func import functional_call, vmap
 
 from posterion.graph.batch import GraphBatch
-from posterion.network.config import EnergyReference, NetworkConfig
+from posterion.network.config import EnergyReference, NetworkConfig, UnitKind
 from posterion.network.input_units import input_units
 from posterion.network.model import StochasticNequIP, build_network
 from posterion.network.noise import NOISE_MODELS
@@ -150,9 +150,9 @@ class NetworkFunction:
         """Parameters in which the energy is linear: the last layer of its readout."""
         return self.layout.positions("energy_readout.network.layer1.weight")
 
-    def input_units(self) -> Tensor:
+    def input_units(self, kind: UnitKind) -> Tensor:
         """Which unit each parameter reads, int64, shape ``(n_parameters,)``; 0 for none."""
-        return self.layout.flatten(input_units(self._network))
+        return self.layout.flatten(input_units(self._network, kind))
 
     def one_hot(self, atomic_numbers: Tensor) -> Tensor:
         """One-hot elements, shape ``(n_atoms, n_elements)``; unknown numbers give zeros."""

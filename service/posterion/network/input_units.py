@@ -12,18 +12,23 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from posterion.network.config import UnitKind
 from posterion.network.interaction import Interaction
 from posterion.network.model import StochasticNequIP
+
+READOUTS = ("energy_readout", "noise_readout")
 
 NEVER_DROPPED = 0
 """Number of the weights that read no unit: element embedding, radial networks, offsets."""
 
 
-def input_units(network: StochasticNequIP) -> dict[str, Tensor]:
+def input_units(network: StochasticNequIP, kind: UnitKind = "all") -> dict[str, Tensor]:
     """Number the units and say which weight reads which.
 
     Args:
         network: The network; its weights do not matter.
+        kind: ``all`` units, those a ``readout`` reads (final scalars and hidden units), or the
+            ``hidden`` units of readouts.
 
     Returns:
         For every named weight the unit that each element reads, int64, its shape:
@@ -32,27 +37,32 @@ def input_units(network: StochasticNequIP) -> dict[str, Tensor]:
     units = {
         name: torch.full(weight.shape, NEVER_DROPPED) for name, weight in network.named_parameters()
     }
-    n_units = 0
-    for index, layer in enumerate(network.layers):
-        assert isinstance(layer, Interaction)
-        if index > 0:
-            for name, rows, block in _rows_of_layer(layer, f"layers.{index}"):
-                flat = units[name]
-                count = len(rows)
-                first = 1 + n_units + _channels_before(layer, block)
-                numbers = torch.arange(first, first + count)
-                flat[rows.reshape(-1)] = numbers.repeat_interleave(rows[0].numel())
-            n_units += sum(multiplicity for multiplicity, _ in layer.mix_in.irreps_in)
-    n_latent = network.config.n_features
-    for readout in ("energy_readout", "noise_readout"):
-        # Both readouts see the same scalars, so a dropped one is gone for both.
-        _number_rows(units[f"{readout}.network.layer0.weight"], first=1 + n_units)
-    n_units += n_latent
-    for readout in ("energy_readout", "noise_readout"):
+    n_units = _number_channels(network, units) if kind == "all" else 0
+    if kind != "hidden":
+        for readout in READOUTS:
+            # Both readouts see the same scalars, so a dropped one is gone for both.
+            _number_rows(units[f"{readout}.network.layer0.weight"], first=1 + n_units)
+        n_units += network.config.n_features
+    for readout in READOUTS:
         weight = units[f"{readout}.network.layer1.weight"]
         _number_rows(weight, first=1 + n_units)
         n_units += len(weight)
     return units
+
+
+def _number_channels(network: StochasticNequIP, units: dict[str, Tensor]) -> int:
+    """Number the channels that enter the layers after the first; returns how many there are."""
+    n_units = 0
+    for index, layer in enumerate(network.layers):
+        assert isinstance(layer, Interaction)
+        if index == 0:
+            continue
+        for name, rows, block in _rows_of_layer(layer, f"layers.{index}"):
+            first = 1 + n_units + _channels_before(layer, block)
+            numbers = torch.arange(first, first + len(rows))
+            units[name][rows.reshape(-1)] = numbers.repeat_interleave(rows[0].numel())
+        n_units += sum(multiplicity for multiplicity, _ in layer.mix_in.irreps_in)
+    return n_units
 
 
 def _rows_of_layer(layer: Interaction, name: str) -> Iterator[tuple[str, Tensor, int]]:

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from posterion.network.config import UnitKind
 from posterion.training.section import MethodSection, Seed
 
 
@@ -64,12 +65,15 @@ class McDropoutConfig(_OneMember):
 
     Attributes:
         rate: Probability that a unit is dropped.
+        units: ``all``: channels that enter a layer after the first, final scalars and hidden
+            units of the readouts; ``readout``: the latter two; ``hidden``: the last.
         n_samples: Masks that are published.
         seed: Of the published masks.
     """
 
     kind: Literal["mc-dropout"] = "mc-dropout"
     rate: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    units: UnitKind = "all"
     n_samples: Annotated[int, Field(ge=2, le=256)] = 12
     seed: Seed = 0
 

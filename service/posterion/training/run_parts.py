@@ -7,6 +7,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from posterion.network.config import UnitKind
 from posterion.network.functional import NetworkFunction
 from posterion.posterior.prior import GaussianPrior
 from posterion.structures.ase_io import LabelledFrame
@@ -43,7 +44,7 @@ class RunParts:
     potential: PotentialFunction
     probe: Probe
     initial: Callable[[torch.Generator], Tensor]
-    input_units: Callable[[], Tensor]
+    input_units: Callable[[UnitKind], Tensor]
     dtype: torch.dtype
     device: torch.device
 

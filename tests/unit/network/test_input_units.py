@@ -6,6 +6,7 @@ from e3nn.o3 import Irreps
 from torch import Tensor, nn
 
 from posterion.graph.batch import build_graph, collate
+from posterion.network.config import UnitKind
 from posterion.network.functional import ParameterLayout
 from posterion.network.input_units import NEVER_DROPPED, input_units
 from posterion.network.interaction import Interaction
@@ -101,6 +102,18 @@ def test_hidden_units_of_a_readout_add_up_to_it(network: StochasticNequIP) -> No
     units = range(first, first + CONFIG.readout_hidden)
     taken = [whole - without(network, unit).energy for unit in units]
     assert_near(sum(taken, torch.zeros_like(whole)), whole)
+
+
+@pytest.mark.parametrize(("kind", "left_out"), [("readout", 1), ("hidden", 2)])
+def test_fewer_kinds_are_the_last_units_with_smaller_numbers(
+    kind: UnitKind, left_out: int, network: StochasticNequIP
+) -> None:
+    """Left out are the channels of layers, then the scalars as well."""
+    skipped = CONFIG.n_features * (CONFIG.l_max + 1) + (left_out - 1) * CONFIG.n_features
+    few = input_units(network, kind)
+    for name, numbers in input_units(network).items():
+        expected = torch.where(numbers > skipped, numbers - skipped, NEVER_DROPPED)
+        assert torch.equal(few[name], expected), name
 
 
 def test_every_unit_is_read_and_the_rest_is_never_dropped(network: StochasticNequIP) -> None:

@@ -38,7 +38,7 @@ def run_of(
         potential=regression() if potential is None else potential,
         probe=lambda parameters: parameters,
         initial=initial_parameters,
-        input_units=lambda: UNITS,
+        input_units=lambda kind: UNITS,
         dtype=torch.float64,
         device=torch.device("cpu"),
     )

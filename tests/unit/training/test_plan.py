@@ -52,6 +52,7 @@ def test_fingerprint_covers_what_is_sampled_and_nothing_else(data: Path, tmp_pat
         {"method": {"kind": "mean-variance"}, "n_chains": 1},
         {"method": {"kind": "mc-dropout"}, "n_chains": 1},
         {"method": {"kind": "mc-dropout", "rate": 0.2}, "n_chains": 1},
+        {"method": {"kind": "mc-dropout", "units": "hidden"}, "n_chains": 1},
         {"method": {"kind": "evidential"}, "n_chains": 1},
         {"method": {"kind": "evidential", "regularization": 0.1}, "n_chains": 1},
         {"pretraining": {"steps": 21}},

@@ -46,7 +46,7 @@ class DroppedNetworks(OptimizedNetworks):
     """Fixed masks of one network; see `Method`.
 
     Attributes:
-        settings: Rate, and the masks that are published.
+        settings: Rate, which units, and the masks that are published.
     """
 
     settings: McDropoutConfig
@@ -54,7 +54,11 @@ class DroppedNetworks(OptimizedNetworks):
     @property
     def identity(self) -> Mapping[str, JsonValue]:
         """See `Method`."""
-        return {"optimizer": "amsgrad", "dropout": self.settings.rate}
+        return {
+            "optimizer": "amsgrad",
+            "dropout": self.settings.rate,
+            "units": self.settings.units,
+        }
 
     @property
     def outcome(self) -> str:
@@ -71,7 +75,7 @@ class DroppedNetworks(OptimizedNetworks):
 
     def masks(self, parts: RunParts) -> UnitDropout:
         """A mask per step, from the run's generator."""
-        return UnitDropout(parts.input_units(), self.settings.rate)
+        return UnitDropout(parts.input_units(self.settings.units), self.settings.rate)
 
     def bank(self, groups: Sequence[FinishedGroup], trained_on: TrainedOn) -> BankSamples:
         """See `Method`."""
@@ -79,7 +83,7 @@ class DroppedNetworks(OptimizedNetworks):
         function = NetworkFunction(
             trained_on.network, trained_on.reference, dtype=torch.float32, device="cpu"
         )
-        masks = UnitDropout(function.input_units(), self.settings.rate)
+        masks = UnitDropout(function.input_units(self.settings.units), self.settings.rate)
         generator = torch.Generator().manual_seed(self.settings.seed)
         average = group.state["average"]
         drawn = masks.draw(self.settings.n_samples, generator)
