@@ -109,7 +109,8 @@ def report(results: Mapping[str, Mapping[str, Sequence[Document]]]) -> str:
             "number of networks evaluated per answer. NLL in nats per force component, exact "
             "mixture, after calibration on held-out frames. AUROC tells strange frames from "
             "ordinary ones by the largest value over the atoms of a frame. Means over seeds, ± the "
-            "standard deviation over seeds."
+            "standard deviation over seeds. Rows appear as cells are measured: one seed is no "
+            "comparison yet."
         ),
     ]
     for task, by_method in results.items():
@@ -228,6 +229,8 @@ def draw(by_method: Mapping[str, Sequence[Document]], path: Path) -> None:
             if values:
                 axis.plot(statistics.fmean(values), row, "|", color="black", markersize=14)
         axis.set_title(name)
+        if name != ORDINARY_SET:
+            axis.set_xscale("symlog", linthresh=1.0)  # confident errors reach hundreds of nats
         axis.set_xlabel("NLL, nat per force component")
         axis.grid(axis="x", alpha=0.3)
     axes[0][0].set_yticks(range(len(titles)), titles)
