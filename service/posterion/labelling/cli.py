@@ -15,8 +15,9 @@ Settings = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="A setting of the calculator; repeat for several. tblite: method. pyscf: xc, "
-        "basis, dispersion, density_fitting, auxiliary_basis, grid_level.",
+        help="A setting of the calculator; repeat for several. tblite: method, accuracy. pyscf: "
+        "xc, basis, density_fitting, auxiliary_basis, dispersion, grid_level, energy_tolerance. "
+        "lennard-jones: epsilon, sigma, cutoff.",
     ),
 ]
 Output = Annotated[Path, typer.Option("--out", metavar="FILE", help="extxyz to write.")]

@@ -1,12 +1,14 @@
 """The registry is closed, names what is wrong, and says how to install what is missing."""
 
 import sys
+from typing import get_args
 
 import numpy as np
 import pytest
 from ase import Atoms
 
 from posterion.errors import ConfigurationError
+from posterion.labelling import cli
 from posterion.labelling.failures import CalculatorUnavailable
 from posterion.labelling.reference import (
     CALCULATORS,
@@ -126,3 +128,11 @@ def test_published_labels_are_reproduced(
     again.calc = reference.calculator()
     error = 1e3 * (again.get_forces() - published.forces)
     assert np.sqrt(np.mean(error**2)) < apart
+
+
+def test_help_names_every_setting() -> None:
+    *_, option = get_args(cli.Settings)
+    for name, settings in CALCULATORS.items():
+        own = option.help.partition(f"{name}: ")[2].partition(". ")[0].rstrip(".")
+        known = [key for key in settings.model_fields if key != "kind"]
+        assert [key for key in own.split(", ") if key] == known
