@@ -33,6 +33,8 @@ class Contender:
         cost: Multiple of the budget that training uses.
         settings: Further entries of the method section.
         chain: Whether members are Markov chains, whose phases share the gradients.
+        training: Name of a training that several rows share, since the networks they optimise
+            are the same; None = its own.
     """
 
     title: str
@@ -41,20 +43,37 @@ class Contender:
     cost: int = 1
     settings: Mapping[str, JsonValue] = field(default_factory=dict)
     chain: bool = False
+    training: str | None = None
 
 
+ONE_NETWORK: Final = "one-network"
 COLD: Final = 0.1
+COLDER: Final = 0.01
 HOT: Final = 3.0
 
 CONTENDERS: Final[Mapping[str, Contender]] = {
-    "mean-variance": Contender(title="single network, mean and variance", kind="mean-variance"),
+    "mean-variance": Contender(
+        title="single network, mean and variance", kind="mean-variance", training=ONE_NETWORK
+    ),
     "mc-dropout": Contender(
-        title="MC dropout, p = 0.1", kind="mc-dropout", settings={"n_samples": N_SAMPLES}
+        title="MC dropout of hidden units, p = 0.1",
+        kind="mc-dropout",
+        settings={"n_samples": N_SAMPLES, "units": "hidden"},
+    ),
+    "mc-dropout-all": Contender(
+        title="MC dropout of every unit, p = 0.1",
+        kind="mc-dropout",
+        settings={"n_samples": N_SAMPLES},
     ),
     "evidential": Contender(title="evidential regression", kind="evidential"),
-    "latent-mixture": Contender(title="latent Gaussian mixture", kind="latent-mixture"),
+    "latent-mixture": Contender(
+        title="latent Gaussian mixture", kind="latent-mixture", training=ONE_NETWORK
+    ),
     "last-layer-laplace": Contender(
-        title="last-layer Laplace", kind="last-layer-laplace", settings={"n_samples": N_SAMPLES}
+        title="last-layer Laplace",
+        kind="last-layer-laplace",
+        settings={"n_samples": N_SAMPLES},
+        training=ONE_NETWORK,
     ),
     "deep-ensemble-4": Contender(title="deep ensemble of 4", kind="deep-ensemble", members=4),
     "deep-ensemble-8": Contender(title="deep ensemble of 8", kind="deep-ensemble", members=8),
@@ -63,6 +82,7 @@ CONTENDERS: Final[Mapping[str, Contender]] = {
         kind="deep-ensemble",
         members=4,
         cost=4,
+        training=ONE_NETWORK,
     ),
     "sghmc-1": Contender(title="SGHMC, 1 chain", kind="sghmc", chain=True),
     "sghmc-2": Contender(title="SGHMC, 2 chains", kind="sghmc", members=2, chain=True),
@@ -84,6 +104,13 @@ CONTENDERS: Final[Mapping[str, Contender]] = {
         kind="sghmc",
         members=4,
         settings={"temperature": COLD},
+        chain=True,
+    ),
+    "sghmc-4-colder": Contender(
+        title=f"SGHMC, 4 chains, T = {COLDER}",
+        kind="sghmc",
+        members=4,
+        settings={"temperature": COLDER},
         chain=True,
     ),
     "sghmc-1-cyclical": Contender(

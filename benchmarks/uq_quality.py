@@ -8,7 +8,8 @@ A cell is one method on one task with one seed: trained by the trainer job, publ
 store in WORK, judged on ordinary and on strange frames. Its scores go to
 ``benchmarks/results/uq_quality/TASK/METHOD-SEED.json``; a cell whose file exists is not run
 again, and a killed one continues from its checkpoints. WORK lies outside the repository.
-Several of these commands may run at the same time with the same WORK: each cell is claimed.
+A command uses one core. Several may run at the same time with the same WORK: each training
+is claimed. Methods that optimise the same networks share one training.
 """
 
 import argparse
@@ -60,8 +61,13 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """Name of its run folder and bank."""
+        """Name of its bank."""
         return f"{self.task}-{self.method}-{self.seed}"
+
+    @property
+    def training(self) -> str:
+        """Name of its run folder: cells that optimise the same networks have the same one."""
+        return f"{self.task}-{CONTENDERS[self.method].training or self.method}-{self.seed}"
 
     def result(self, results: Path) -> Path:
         """File of its scores."""
@@ -96,6 +102,7 @@ def configuration(cell: Cell, task: Task, *, budget: int) -> TrainingConfig:
             "execution": {
                 "device": "auto",
                 "compile": "always" if shutil.which("g++") else "never",
+                "max_parallel_chains": 1,
                 "log_every": 100,
             },
             **sections(CONTENDERS[cell.method], budget=budget),
@@ -122,7 +129,7 @@ def run_cell(cell: Cell, folders: Folders, *, quick: bool) -> dict[str, JsonValu
     published = train(
         config,
         store=store,
-        folder=folders.work / ("quick-runs" if quick else "runs") / cell.name,
+        folder=folders.work / ("quick-runs" if quick else "runs") / cell.training,
         report=_Milestones(cell),
         accept_diagnostics=True,
     )
@@ -236,8 +243,8 @@ def _processor_s() -> float:
 
 @contextmanager
 def _claimed(cell: Cell, work: Path) -> Iterator[bool]:
-    """Whether this process may run the cell; another one that runs it holds the lock."""
-    path = work / "claims" / cell.name
+    """Whether this process may train for the cell; another one that does holds the lock."""
+    path = work / "claims" / cell.training
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as lock:
         try:
