@@ -56,7 +56,7 @@ POSITIONS = np.array(
 )
 
 N_FRAMES = 120
-TARGET = ErrorTarget(force_error=0.28, energy_error=0.2)
+TARGET = ErrorTarget(force_error=0.485, energy_error=0.2)
 THERMAL_DISPLACEMENT = 0.05
 SAMPLE_SPREAD = 0.1
 DATASET_DIGEST = f"sha256:{'0' * 63}1"

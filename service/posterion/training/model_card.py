@@ -183,8 +183,8 @@ def _rule(calibration: Calibration) -> str:
             "as far as they are exchangeable with the calibration frames."
         )
     return (
-        f"Below `candidate`, an error of an atom's force (root mean square of its components) "
-        f"of at most {target.force_error:g} eV/Å, and of the energy of at most "
+        f"Below `candidate`, an error of an atom's force of "
+        f"at most {target.force_error:g} eV/Å, and of the energy of at most "
         f"{1e3 * target.energy_error:g} meV per atom, is expected with a confidence of "
         f"{target.confidence:.0%}; `failed` is the same for "
         f"{calibration.failed_multiple:g} times these errors. The bound on an error is "

@@ -48,13 +48,12 @@ class ErrorTarget(_Frozen):
     """Which errors are to be expected of an answer without a flag.
 
     Attributes:
-        force_error: Largest error of an atom's force, eV/Angstrom: the root mean square of its
-            three components, as e_i is of their standard deviations.
+        force_error: Largest length of an atom's force error vector, eV/Angstrom.
         energy_error: Error of the energy per atom, eV.
         confidence: Wanted probability that the errors stay below.
     """
 
-    force_error: PositiveFloat = 0.1
+    force_error: PositiveFloat = 0.2
     energy_error: PositiveFloat = 0.01
     confidence: OpenFraction = 0.95
 

@@ -95,9 +95,9 @@ class HeldOut:
         return bank_moments(means, variances[:, :, None].expand_as(means), epistemic=own)
 
     def force_errors(self, n_samples: int) -> FloatArray:
-        """Root mean square of the three components of each atom's force error, ``(n,)``."""
+        """Length of each atom's force error vector, ``(n,)``, eV/Angstrom."""
         errors = self.forces[:n_samples].mean(axis=0) - self.force_reference
-        per_atom: FloatArray = np.sqrt(np.mean(errors**2, axis=1))
+        per_atom: FloatArray = np.linalg.norm(errors, axis=1)
         return per_atom
 
     def largest_per_structure(self, per_atom: FloatArray) -> FloatArray:

@@ -35,8 +35,8 @@ def fit_latent_force_scale(held_out: HeldOut) -> float:
         ValueError: If the frames have no latent scores.
     """
     scores = _scores(held_out)
-    norms = np.sqrt(3.0) * held_out.force_errors(held_out.n_samples)
-    bound = conformal_bound(norms / scores, level=LEVEL)
+    errors = held_out.force_errors(held_out.n_samples)
+    bound = conformal_bound(errors / scores, level=LEVEL)
     return bound.value / float(chi(3).ppf(LEVEL))
 
 

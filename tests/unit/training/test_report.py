@@ -102,7 +102,7 @@ def test_coverage_is_that_of_the_calibration(given: ReportInput, report: Report)
 
 
 def test_the_card_says_what_a_missing_flag_promises(given: ReportInput, card: str) -> None:
-    assert "at most 0.1 eV/Å" in card
+    assert "at most 0.2 eV/Å" in card
     assert "with a confidence of 95%" in card
     older = {"flag_level": 0.975, "target": None}
     calibration = Calibration.model_validate(given.calibration.model_dump() | older)
