@@ -134,12 +134,13 @@ ONE_SEED_CONTENDERS: Final = ("sghmc-4", "deep-ensemble-4", "latent-mixture")
 """On the tasks of one seed."""
 
 
-def sections(contender: Contender, *, budget: int) -> dict[str, JsonValue]:
+def sections(contender: Contender, *, budget: int, epsilon: float = 0.1) -> dict[str, JsonValue]:
     """Sections ``n_chains``, ``pretraining`` and ``method`` of a configuration.
 
     Args:
         contender: The row.
         budget: Minibatch gradients at cost 1.
+        epsilon: Step size of the Markov chains.
 
     Returns:
         Part of a training configuration whose members use the budget and no more.
@@ -152,7 +153,7 @@ def sections(contender: Contender, *, budget: int) -> dict[str, JsonValue]:
     pretraining = each
     if contender.chain:
         pretraining = int(PRETRAINING * each)
-        method |= _chain_phases(contender, each=each, pretraining=pretraining)
+        method |= _chain_phases(contender, each=each, pretraining=pretraining, epsilon=epsilon)
     return {
         "n_chains": contender.members,
         "pretraining": {"steps": pretraining, "learning_rate": 0.01},
@@ -160,7 +161,9 @@ def sections(contender: Contender, *, budget: int) -> dict[str, JsonValue]:
     }
 
 
-def _chain_phases(contender: Contender, *, each: int, pretraining: int) -> dict[str, JsonValue]:
+def _chain_phases(
+    contender: Contender, *, each: int, pretraining: int, epsilon: float
+) -> dict[str, JsonValue]:
     burn_in = int(BURN_IN * each)
     n_samples = N_SAMPLES // contender.members
     spent = pretraining + (N_ROUNDS + 1) * N_ESTIMATION + N_RAMP + burn_in
@@ -177,6 +180,7 @@ def _chain_phases(contender: Contender, *, each: int, pretraining: int) -> dict[
     if contender.kind == "sghmc" and "preconditioner" not in contender.settings:
         phases["preconditioner"] = {
             "kind": "inverse-gradient-variance",
+            "epsilon": epsilon,
             "minibatches": N_ESTIMATION,
         }
     schedule = contender.settings.get("schedule")

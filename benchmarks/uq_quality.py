@@ -105,7 +105,7 @@ def configuration(cell: Cell, task: Task, *, budget: int) -> TrainingConfig:
                 "max_parallel_chains": 1,
                 "log_every": 100,
             },
-            **sections(CONTENDERS[cell.method], budget=budget),
+            **sections(CONTENDERS[cell.method], budget=budget, epsilon=task.epsilon),
         }
     )
 

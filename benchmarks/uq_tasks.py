@@ -58,6 +58,9 @@ class Task:
         data: The ``data`` section of the configuration.
         strange: Strange sets by name.
         budget: Minibatch gradients that a method may use in training, over all members.
+        epsilon: Step size of the Markov chains: the largest of 0.1 / 2^k at which the first
+            seed's chains ran without a divergence, since each one repeats a chain at half the
+            step and so costs more than the budget.
         batch_size: Frames per minibatch.
         network: The ``network`` section of the configuration.
         likelihood: The ``likelihood`` section of the configuration.
@@ -70,6 +73,7 @@ class Task:
     data: Mapping[str, JsonValue]
     strange: tuple[StrangeSet, ...]
     budget: int
+    epsilon: float = 0.1
     batch_size: int = 5
     network: Mapping[str, JsonValue] = field(default_factory=lambda: dict(SMALL_NETWORK))
     likelihood: Mapping[str, JsonValue] = field(default_factory=dict)
@@ -137,7 +141,8 @@ def ammonia(folders: Folders) -> Task:
         strange=(
             StrangeSet(name="higher energy", path=_subset(folders, "ammonia-high", frames, ~low)),
         ),
-        budget=12_000,
+        budget=24_000,
+        epsilon=0.025,
     )
 
 
