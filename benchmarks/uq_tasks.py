@@ -142,7 +142,7 @@ def ammonia(folders: Folders) -> Task:
             StrangeSet(name="higher energy", path=_subset(folders, "ammonia-high", frames, ~low)),
         ),
         budget=24_000,
-        epsilon=0.025,
+        epsilon=0.0125,
     )
 
 
