@@ -74,7 +74,7 @@ def configuration(method: str, data: Path, *, seed: int, budget: int) -> Trainin
             },
             "network": dict(SMALL_NETWORK),
             "execution": {"compile": "never", "checkpoint_every": 200},
-            **sections(CONTENDERS[method], budget=budget, epsilon=0.0125),
+            **sections(CONTENDERS[method], budget=budget, epsilon=0.025),
         }
     )
 

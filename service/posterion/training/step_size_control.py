@@ -75,7 +75,7 @@ class StepSizeControl:
             self._watch(gradient)
 
     def settle(self, *, halvings: int, freezes: bool) -> None:
-        """Set the step size from the window that has just ended.
+        """Set the step size from the window that has just ended; no step grows again.
 
         Args:
             halvings: How often divergences have halved it.
@@ -94,7 +94,10 @@ class StepSizeControl:
             n_data=self._n_data,
             prior_precision=self._prior_precision,
         )
-        self.current = new * 0.5**halvings
+        halved = 0.5**halvings
+        if bool(self.current.any()):
+            new = torch.minimum(new, self.current / halved)
+        self.current = new * halved
         self.gradient_variance = self._noise.variance
         if freezes:
             self.frozen = freeze(self.current)
