@@ -18,8 +18,11 @@ N_ESTIMATION: Final = 100
 N_ROUNDS: Final = 2
 N_RAMP: Final = 200
 PRETRAINING: Final = 0.6
+RESTART: Final = 0.5
 BURN_IN: Final = 0.15
-"""Shares of a chain's gradients; what is left is sampling."""
+"""Shares of a chain's gradients, of its own if it starts from a trunk; what is left is
+sampling."""
+LEARNING_RATE: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +38,8 @@ class Contender:
         chain: Whether members are Markov chains, whose phases share the gradients.
         training: Name of a training that several rows share, since the networks they optimise
             are the same; None = its own.
+        trunk: Share of the budget for one network that all members start from; they restart
+            the optimiser, each with its own order of minibatches, and part.
     """
 
     title: str
@@ -44,11 +49,13 @@ class Contender:
     settings: Mapping[str, JsonValue] = field(default_factory=dict)
     chain: bool = False
     training: str | None = None
+    trunk: float = 0.0
 
 
 ONE_NETWORK: Final = "one-network"
 COLD: Final = 0.1
 COLDER: Final = 0.01
+TRUNK: Final = 0.4
 HOT: Final = 3.0
 
 CONTENDERS: Final[Mapping[str, Contender]] = {
@@ -113,6 +120,17 @@ CONTENDERS: Final[Mapping[str, Contender]] = {
         settings={"temperature": COLDER},
         chain=True,
     ),
+    "sghmc-4-trunk": Contender(
+        title=f"SGHMC, 4 chains from one trunk, T = {COLD}",
+        kind="sghmc",
+        members=4,
+        settings={"temperature": COLD},
+        chain=True,
+        trunk=TRUNK,
+    ),
+    "ensemble-4-trunk": Contender(
+        title="ensemble of 4 from one trunk", kind="deep-ensemble", members=4, trunk=TRUNK
+    ),
     "sghmc-1-cyclical": Contender(
         title="SGHMC, 1 chain, cyclical",
         kind="sghmc",
@@ -134,6 +152,16 @@ ONE_SEED_CONTENDERS: Final = ("sghmc-4", "deep-ensemble-4", "latent-mixture")
 """On the tasks of one seed."""
 
 
+def trunk_sections(contender: Contender, *, budget: int) -> dict[str, JsonValue]:
+    """The same sections for the network that the members of a contender start from."""
+    steps = int(contender.trunk * budget)
+    return {
+        "n_chains": 1,
+        "pretraining": {"steps": steps, "learning_rate": LEARNING_RATE},
+        "method": {"kind": "mean-variance"},
+    }
+
+
 def sections(contender: Contender, *, budget: int, epsilon: float = 0.1) -> dict[str, JsonValue]:
     """Sections ``n_chains``, ``pretraining`` and ``method`` of a configuration.
 
@@ -148,17 +176,18 @@ def sections(contender: Contender, *, budget: int, epsilon: float = 0.1) -> dict
     Raises:
         ValueError: If the budget is too small for the phases of a chain.
     """
-    each = budget * contender.cost // contender.members
+    rest = budget * contender.cost - int(contender.trunk * budget)
+    each = rest // contender.members
     method: dict[str, JsonValue] = {"kind": contender.kind, **contender.settings}
     pretraining = each
     if contender.chain:
-        pretraining = int(PRETRAINING * each)
+        pretraining = int((RESTART if contender.trunk else PRETRAINING) * each)
         method |= _chain_phases(contender, each=each, pretraining=pretraining, epsilon=epsilon)
-    return {
-        "n_chains": contender.members,
-        "pretraining": {"steps": pretraining, "learning_rate": 0.01},
-        "method": method,
-    }
+    optimizer: dict[str, JsonValue] = {"steps": pretraining, "learning_rate": LEARNING_RATE}
+    if contender.trunk:
+        # The trunk knows the energies: their weight need not rise again.
+        optimizer["energy_warm_up"] = 0.01
+    return {"n_chains": contender.members, "pretraining": optimizer, "method": method}
 
 
 def _chain_phases(

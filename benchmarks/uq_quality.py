@@ -19,7 +19,7 @@ import resource
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,13 @@ from typing import Final
 import torch
 from pydantic import JsonValue
 
-from benchmarks.uq_methods import CONTENDERS, N_SAMPLES, ONE_SEED_CONTENDERS, sections
+from benchmarks.uq_methods import (
+    CONTENDERS,
+    N_SAMPLES,
+    ONE_SEED_CONTENDERS,
+    sections,
+    trunk_sections,
+)
 from benchmarks.uq_tasks import ONE_SEED, TASKS, Folders, StrangeSet, Task
 from posterion.evaluation.bank_evaluation import Evaluated, evaluate_frames
 from posterion.evaluation.frame_file import read_frame_file
@@ -85,11 +91,36 @@ def wanted_cells(tasks: Sequence[str], methods: Sequence[str], seeds: Sequence[i
     ]
 
 
-def configuration(cell: Cell, task: Task, *, budget: int) -> TrainingConfig:
-    """The training run of a cell."""
+def configuration(
+    cell: Cell, task: Task, *, budget: int, store: str = ""
+) -> tuple[TrainingConfig | None, TrainingConfig]:
+    """The training runs of a cell: that of the trunk, if it has one, and its own.
+
+    Args:
+        cell: Task, method and seed.
+        task: The task itself.
+        budget: Minibatch gradients at cost 1.
+        store: Where the trunk is published.
+
+    Returns:
+        Both configurations.
+    """
+    contender = CONTENDERS[cell.method]
+    own = sections(contender, budget=budget, epsilon=task.epsilon)
+    if not contender.trunk:
+        return None, _configuration(cell.name, cell, task, own)
+    name = f"{cell.name}-trunk"
+    trunk = _configuration(name, cell, task, trunk_sections(contender, budget=budget))
+    own["prior"] = {"kind": "transfer", "store": store, "bank": name, "std": 1.0}
+    return trunk, _configuration(cell.name, cell, task, own)
+
+
+def _configuration(
+    name: str, cell: Cell, task: Task, own: Mapping[str, JsonValue]
+) -> TrainingConfig:
     return TrainingConfig.model_validate(
         {
-            "name": cell.name,
+            "name": name,
             "description": f"Benchmark uq_quality: {task.title}.",
             "licence": "not for distribution",
             "level_of_theory": task.level_of_theory,
@@ -105,7 +136,7 @@ def configuration(cell: Cell, task: Task, *, budget: int) -> TrainingConfig:
                 "max_parallel_chains": 1,
                 "log_every": 100,
             },
-            **sections(CONTENDERS[cell.method], budget=budget, epsilon=task.epsilon),
+            **own,
         }
     )
 
@@ -123,16 +154,22 @@ def run_cell(cell: Cell, folders: Folders, *, quick: bool) -> dict[str, JsonValu
     """
     task = TASKS[cell.task](folders)
     budget = min(task.budget, QUICK_BUDGET) if quick else task.budget
-    config = configuration(cell, task, budget=budget)
     store = Store.open(str(folders.work / "store"))
+    trunk, config = configuration(cell, task, budget=budget, store=store.url)
+    runs = folders.work / ("quick-runs" if quick else "runs")
     before = _processor_s()
-    published = train(
-        config,
-        store=store,
-        folder=folders.work / ("quick-runs" if quick else "runs") / cell.training,
-        report=_Milestones(cell),
-        accept_diagnostics=True,
-    )
+    spent = 0
+    for one in (trunk, config):
+        if one is None:
+            continue
+        published = train(
+            one,
+            store=store,
+            folder=runs / (cell.training if one is config else one.name),
+            report=_Milestones(cell),
+            accept_diagnostics=True,
+        )
+        spent += int(str(published.diagnostics["gradient_evaluations"]))
     trained_s = _processor_s() - before
     bank = load_bank(store, cell.name)
     engine = VectorizedEngine(
@@ -150,6 +187,7 @@ def run_cell(cell: Cell, folders: Folders, *, quick: bool) -> dict[str, JsonValu
         "seed": cell.seed,
         "quick": quick,
         "budget_gradient_evaluations": budget,
+        "gradient_evaluations": spent,
         "n_samples": bank.n_samples,
         "training_processor_s_this_session": trained_s,
         "configuration": config.model_dump(mode="json", exclude={"data", "execution"}),
