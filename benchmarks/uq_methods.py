@@ -6,7 +6,7 @@ gives each budget / M, so that every row of a table cost the same training, exce
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from pydantic import JsonValue
@@ -40,6 +40,7 @@ class Contender:
             are the same; None = its own.
         trunk: Share of the budget for one network that all members start from; they restart
             the optimiser, each with its own order of minibatches, and part.
+        widened: Whether the latent density widens the forces' uncertainty beyond training.
     """
 
     title: str
@@ -50,6 +51,7 @@ class Contender:
     chain: bool = False
     training: str | None = None
     trunk: float = 0.0
+    widened: bool = False
 
 
 ONE_NETWORK: Final = "one-network"
@@ -58,7 +60,7 @@ COLDER: Final = 0.01
 TRUNK: Final = 0.4
 HOT: Final = 3.0
 
-CONTENDERS: Final[Mapping[str, Contender]] = {
+PLAIN: Final[Mapping[str, Contender]] = {
     "mean-variance": Contender(
         title="single network, mean and variance", kind="mean-variance", training=ONE_NETWORK
     ),
@@ -152,6 +154,35 @@ ONE_SEED_CONTENDERS: Final = ("sghmc-4", "deep-ensemble-4", "latent-mixture")
 """On the tasks of one seed."""
 
 
+def _widened(name: str) -> Contender:
+    """The same training, and an uncertainty that the latent density widens."""
+    same = PLAIN[name]
+    return replace(
+        same,
+        title=f"{same.title}, widened by density",
+        widened=True,
+        training=same.training or name,
+    )
+
+
+CONTENDERS: Final[Mapping[str, Contender]] = {
+    **PLAIN,
+    **{
+        f"{name}-widened": _widened(name)
+        for name in (
+            "deep-ensemble-4",
+            "sghmc-1",
+            "sghmc-1-cold",
+            "sghmc-2",
+            "sghmc-4",
+            "sghmc-4-cold",
+            "sghmc-4-trunk",
+            "ensemble-4-trunk",
+        )
+    },
+}
+
+
 def trunk_sections(contender: Contender, *, budget: int) -> dict[str, JsonValue]:
     """The same sections for the network that the members of a contender start from."""
     steps = int(contender.trunk * budget)
@@ -187,7 +218,12 @@ def sections(contender: Contender, *, budget: int, epsilon: float = 0.1) -> dict
     if contender.trunk:
         # The trunk knows the energies: their weight need not rise again.
         optimizer["energy_warm_up"] = 0.01
-    return {"n_chains": contender.members, "pretraining": optimizer, "method": method}
+    return {
+        "n_chains": contender.members,
+        "pretraining": optimizer,
+        "method": method,
+        "widen_beyond_training": contender.widened,
+    }
 
 
 def _chain_phases(

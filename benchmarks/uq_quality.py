@@ -109,7 +109,7 @@ def configuration(
     own = sections(contender, budget=budget, epsilon=task.epsilon)
     if not contender.trunk:
         return None, _configuration(cell.name, cell, task, own)
-    name = f"{cell.name}-trunk"
+    name = f"{cell.training}-trunk"
     trunk = _configuration(name, cell, task, trunk_sections(contender, budget=budget))
     own["prior"] = {"kind": "transfer", "store": store, "bank": name, "std": 1.0}
     return trunk, _configuration(cell.name, cell, task, own)
@@ -158,18 +158,12 @@ def run_cell(cell: Cell, folders: Folders, *, quick: bool) -> dict[str, JsonValu
     trunk, config = configuration(cell, task, budget=budget, store=store.url)
     runs = folders.work / ("quick-runs" if quick else "runs")
     before = _processor_s()
-    spent = 0
-    for one in (trunk, config):
-        if one is None:
-            continue
-        published = train(
-            one,
-            store=store,
-            folder=runs / (cell.training if one is config else one.name),
-            report=_Milestones(cell),
-            accept_diagnostics=True,
-        )
-        spent += int(str(published.diagnostics["gradient_evaluations"]))
+    report = _Milestones(cell)
+    if trunk is not None and trunk.name not in store.names():
+        train(trunk, store=store, folder=runs / trunk.name, report=report)
+    published = train(
+        config, store=store, folder=runs / cell.training, report=report, accept_diagnostics=True
+    )
     trained_s = _processor_s() - before
     bank = load_bank(store, cell.name)
     engine = VectorizedEngine(
@@ -187,7 +181,9 @@ def run_cell(cell: Cell, folders: Folders, *, quick: bool) -> dict[str, JsonValu
         "seed": cell.seed,
         "quick": quick,
         "budget_gradient_evaluations": budget,
-        "gradient_evaluations": spent,
+        "gradient_evaluations": _gradient_evaluations(
+            store, [one.name for one in (trunk, config) if one is not None]
+        ),
         "n_samples": bank.n_samples,
         "training_processor_s_this_session": trained_s,
         "configuration": config.model_dump(mode="json", exclude={"data", "execution"}),
@@ -200,6 +196,12 @@ def run_cell(cell: Cell, folders: Folders, *, quick: bool) -> dict[str, JsonValu
         "hardware": hardware(torch.device("cpu")),
         "software": dict(bank.manifest.software),
     }
+
+
+def _gradient_evaluations(store: Store, banks: Sequence[str]) -> int:
+    """What training these banks has cost together."""
+    manifests = [store.manifest(store.resolve(bank)) for bank in banks]
+    return sum(int(str(one.diagnostics["gradient_evaluations"])) for one in manifests)
 
 
 def _sample_counts(bank: SampleBank) -> list[int]:

@@ -128,8 +128,8 @@ def evaluate_frames(
         )
     judged = [one.frame.structure for part in answered for one in part.asked]
     held_out = join_held_out([part.held_out for part in answered])
-    if bank.calibration.latent_force_scale is not None:
-        held_out = with_latent_epistemic(held_out, bank.calibration.latent_force_scale)
+    if bank.calibration.latent_force is not None:
+        held_out = with_latent_epistemic(held_out, bank.calibration.latent_force)
     return Evaluated(
         held_out=held_out,
         atomic_numbers=np.concatenate([structure.atomic_numbers for structure in judged]),

@@ -82,8 +82,8 @@ def reduce_outputs(
     if latent_density is not None:
         numbers = np.concatenate([graph.structure.atomic_numbers for graph in graphs])
         scores = latent_density.scores(numbers, _exact(outputs.latent[0]).numpy())
-        if calibration.latent_force_scale is not None:
-            own = latent_force_std(scores, calibration.latent_force_scale)
+        if calibration.latent_force is not None:
+            own = latent_force_std(scores, calibration.latent_force)
             outputs = outputs._replace(
                 force_epistemic_std=torch.from_numpy(own).expand(len(outputs.energy), -1)
             )

@@ -1,6 +1,7 @@
 """What held-out frames teach about finished samples: noise, factors, thresholds, density."""
 
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
@@ -16,7 +17,9 @@ from posterion.uncertainty.fitting import fit_calibration, with_measured_coverag
 from posterion.uncertainty.held_out import HeldOut
 from posterion.uncertainty.latent_density import LatentDensity
 from posterion.uncertainty.latent_fitting import fit_latent_density
-from posterion.uncertainty.latent_force import fit_latent_force_scale, with_latent_epistemic
+from posterion.uncertainty.latent_force import fit_latent_force, with_latent_epistemic
+
+LatentRole: TypeAlias = Literal["whole", "beyond-training"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,12 +29,13 @@ class CalibrationWish:
     Attributes:
         target: What an answer without a flag promises.
         date: Day of the fit, ISO 8601.
-        latent_epistemic: Whether the score of the latent density is the epistemic part.
+        latent: Whether the score of the latent density is the epistemic part of the forces,
+            or widens it beyond training; None = neither.
     """
 
     target: ErrorTarget
     date: str
-    latent_epistemic: bool = False
+    latent: LatentRole | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -85,16 +89,16 @@ def calibrate(
     )
     fitted_reference = fit_energy_noise(reference, seen)
     seen, held_out = (with_energy_noise(part, fitted_reference) for part in (seen, held_out))
-    scale = None
-    if wish.latent_epistemic:
-        scale = fit_latent_force_scale(seen)
-        seen, held_out = (with_latent_epistemic(part, scale) for part in (seen, held_out))
+    rule = None
+    if wish.latent is not None:
+        rule = fit_latent_force(seen, beyond_training=wish.latent == "beyond-training")
+        seen, held_out = (with_latent_epistemic(part, rule) for part in (seen, held_out))
     fitted = fit_calibration(
         seen,
         target=wish.target,
         # A method publishes a single sample only if it needs no spread.
         fewest_samples=min(len(parameters), FEWEST_SAMPLES),
-        latent_force_scale=scale,
+        latent_force=rule,
         dataset_digest=split.calibration.digest,
         date=wish.date,
     )

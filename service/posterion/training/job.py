@@ -14,7 +14,7 @@ from posterion.errors import DiagnosticsRefused
 from posterion.inference.latent_density_file import DENSITY_FILE, encode_latent_density
 from posterion.inference.sample_file import encode_sample
 from posterion.structures.frame_digest import FRAMES_FILE, encode_frame_names
-from posterion.training.calibrating import Calibrated, CalibrationWish, calibrate
+from posterion.training.calibrating import Calibrated, CalibrationWish, LatentRole, calibrate
 from posterion.training.checkpoint import load_checkpoint, write_atomically
 from posterion.training.config import TrainingConfig
 from posterion.training.history import history_figure, read_log
@@ -160,7 +160,7 @@ def publish(plan: RunPlan, outcome: Outcome, *, store: Store, alias: str) -> Pub
     wish = CalibrationWish(
         target=plan.config.flags,
         date=now.date().isoformat(),
-        latent_epistemic=plan.method.latent_epistemic,
+        latent=_latent_role(plan),
     )
     calibrated = calibrate(
         outcome.samples.parameters,
@@ -199,6 +199,12 @@ def publish(plan: RunPlan, outcome: Outcome, *, store: Store, alias: str) -> Pub
         diagnostics=outcome.samples.diagnostics,
         folder=plan.folder,
     )
+
+
+def _latent_role(plan: RunPlan) -> LatentRole | None:
+    if plan.method.latent_epistemic:
+        return "whole"
+    return "beyond-training" if plan.config.widen_beyond_training else None
 
 
 def _report_input(

@@ -44,6 +44,19 @@ class IntervalCalibration(_Frozen):
     coverage: Fraction
 
 
+class LatentForce(_Frozen):
+    """How the score of an atom's latent density becomes epistemic uncertainty of its force.
+
+    Attributes:
+        scale: Standard deviation of each component per nat of score above ``onset``,
+            eV/Angstrom.
+        onset: Score below which there is none, nats.
+    """
+
+    scale: PositiveFloat
+    onset: NonNegativeFloat = 0.0
+
+
 class ErrorTarget(_Frozen):
     """Which errors are to be expected of an answer without a flag.
 
@@ -148,9 +161,8 @@ class Calibration(_Frozen):
         target: Errors that the thresholds stand for; None in older calibrations.
         failed_multiple: ``failed`` thresholds are this multiple of ``candidate``, hence stand
             for this multiple of the target.
-        latent_force_scale: Epistemic standard deviation of a force component divided by the
-            score of its atom, eV/Angstrom per nat; None unless the latent density is the
-            method's epistemic part.
+        latent_force: What the score of the latent density adds to the epistemic part of a
+            force; None = nothing.
         date: Day of the fit, ISO 8601.
         fitted_on: Frames behind factors and thresholds.
         measured_on: Frames behind every coverage; other than ``fitted_on`` once measured
@@ -163,7 +175,7 @@ class Calibration(_Frozen):
     flag_level: OpenFraction | None = None
     target: ErrorTarget | None = None
     failed_multiple: Annotated[float, Field(gt=1.0, allow_inf_nan=False)]
-    latent_force_scale: PositiveFloat | None = None
+    latent_force: LatentForce | None = None
     date: str = Field(pattern=r"^\d{4}-\d{2}-\d{2}")
     fitted_on: Evidence
     measured_on: Evidence
@@ -198,7 +210,7 @@ class Calibration(_Frozen):
     def needs_latent_density(self) -> bool:
         """Whether a threshold or the epistemic part is of the latent density's score."""
         judged = any(entry.latent_score_max is not None for entry in self.entries)
-        return judged or self.latent_force_scale is not None
+        return judged or self.latent_force is not None
 
     @cached_property
     def identity(self) -> str:

@@ -17,6 +17,7 @@ from posterion.uncertainty.calibration import (
     Evidence,
     FlagThreshold,
     IntervalCalibration,
+    LatentForce,
     SampleCountCalibration,
 )
 from posterion.uncertainty.conformal import conformal_bound, scores_needed
@@ -39,7 +40,7 @@ def fit_calibration(
     level: float = 0.90,
     target: ErrorTarget | None = None,
     fewest_samples: int = FEWEST_SAMPLES,
-    latent_force_scale: float | None = None,
+    latent_force: LatentForce | None = None,
     dataset_digest: str,
     date: str,
 ) -> Calibration:
@@ -51,8 +52,8 @@ def fit_calibration(
         target: What an answer without a flag promises; None = the default target.
         fewest_samples: 1 where a single sample states its epistemic part, or where the method
             defines that part as zero; else 2.
-        latent_force_scale: What the predictions' own epistemic part was made with, if it is
-            the score of the latent density.
+        latent_force: What the predictions' own epistemic part was made with, if it comes from
+            the latent density.
         dataset_digest: ``sha256:<hex>`` of the frames.
         date: Day of the fit, ISO 8601.
 
@@ -77,7 +78,7 @@ def fit_calibration(
         level=level,
         target=target,
         failed_multiple=FAILED_MULTIPLE,
-        latent_force_scale=latent_force_scale,
+        latent_force=latent_force,
         date=date,
         fitted_on=evidence,
         measured_on=evidence,
@@ -115,7 +116,7 @@ def with_measured_coverage(
         flag_level=calibration.flag_level,
         target=calibration.target,
         failed_multiple=calibration.failed_multiple,
-        latent_force_scale=calibration.latent_force_scale,
+        latent_force=calibration.latent_force,
         date=calibration.date,
         fitted_on=calibration.fitted_on,
         measured_on=_evidence(report, dataset_digest),

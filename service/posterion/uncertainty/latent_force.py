@@ -1,10 +1,15 @@
-"""How the score of the latent density becomes the epistemic part of a single network's force.
+"""How the score of the latent density becomes an epistemic part of the forces.
 
 The method of Tan, Dietschreit and Gomez-Bombarelli (J. Chem. Phys. 162, 2025): split conformal
 prediction on held-out frames scales the score of an atom to a bound on its force error. A
 Gaussian error with the same standard deviation in all three directions has a norm that follows
 the chi distribution of three degrees of freedom, so the bound divided by that quantile is the
 standard deviation of a component.
+
+A single network has no other epistemic part. Samples that disagree have one; but far from the
+data they agree too well, since all of them extrapolate the same functions. There the score adds
+to their variance what exceeds the scores of ordinary atoms, so that ordinary answers stay as
+they are.
 """
 
 from dataclasses import replace
@@ -14,22 +19,25 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import chi
 
+from posterion.uncertainty.calibration import LatentForce
 from posterion.uncertainty.conformal import conformal_bound
 from posterion.uncertainty.held_out import HeldOut
 
 FloatArray = NDArray[np.float64]
 
 LEVEL: Final = 0.95
+"""Of the atoms whose errors the score bounds, and of those that lie below the onset."""
 
 
-def fit_latent_force_scale(held_out: HeldOut) -> float:
+def fit_latent_force(held_out: HeldOut, *, beyond_training: bool) -> LatentForce:
     """Find the standard deviation per nat of score that bounds 95 % of the atoms' errors.
 
     Args:
         held_out: Predictions for frames that were not trained on, with latent scores.
+        beyond_training: Whether only what exceeds 95 % of these frames' scores counts.
 
     Returns:
-        eV/Angstrom per nat.
+        The rule.
 
     Raises:
         ValueError: If the frames have no latent scores.
@@ -37,29 +45,32 @@ def fit_latent_force_scale(held_out: HeldOut) -> float:
     scores = _scores(held_out)
     errors = held_out.force_errors(held_out.n_samples)
     bound = conformal_bound(errors / scores, level=LEVEL)
-    return bound.value / float(chi(3).ppf(LEVEL))
+    return LatentForce(
+        scale=bound.value / float(chi(3).ppf(LEVEL)),
+        onset=float(np.quantile(scores, LEVEL)) if beyond_training else 0.0,
+    )
 
 
-def latent_force_std(scores: FloatArray, scale: float) -> FloatArray:
+def latent_force_std(scores: FloatArray, rule: LatentForce) -> FloatArray:
     """Epistemic standard deviation of each component, shape ``(n_atoms,)``, eV/Angstrom."""
-    std: FloatArray = scale * scores
+    std: FloatArray = rule.scale * np.maximum(scores - rule.onset, 0.0)
     return std
 
 
-def with_latent_epistemic(held_out: HeldOut, scale: float) -> HeldOut:
-    """The same predictions with the score as every sample's own epistemic part.
+def with_latent_epistemic(held_out: HeldOut, rule: LatentForce) -> HeldOut:
+    """The same predictions with an epistemic part of every sample from the score.
 
     Args:
         held_out: With latent scores.
-        scale: From `fit_latent_force_scale`.
+        rule: From `fit_latent_force`.
 
     Returns:
-        What a bank whose calibration has this ``latent_force_scale`` answers.
+        What a bank whose calibration has this ``latent_force`` answers.
 
     Raises:
         ValueError: If the frames have no latent scores.
     """
-    std = latent_force_std(_scores(held_out), scale)
+    std = latent_force_std(_scores(held_out), rule)
     own = np.broadcast_to(std, (held_out.n_samples, std.size)).copy()
     return replace(held_out, force_epistemic_std=own)
 

@@ -19,6 +19,7 @@ from posterion.network.functional import NetworkOutputs
 from posterion.structures.ase_io import LabelledFrame
 from posterion.structures.evaluation import EvaluationOptions
 from posterion.structures.prediction import Prediction
+from posterion.uncertainty.calibration import LatentForce
 from tests.support.banks import NETWORK, network_function, random_bank
 from tests.support.labelled import drawn_frames, with_silicon
 from tests.support.tolerances import SINGLE_PRECISION
@@ -164,7 +165,7 @@ def test_a_scaled_latent_score_is_the_epistemic_part_of_one_sample(
 ) -> None:
     """The uncertainty that is scored is the one that is served."""
     single = random_bank(n_samples=1, with_latent_density=True)
-    calibration = single.calibration.model_copy(update={"latent_force_scale": 0.03})
+    calibration = single.calibration.model_copy(update={"latent_force": LatentForce(scale=0.03)})
     bank = replace(single, calibration=calibration)
     engine = VectorizedEngine(network_function(torch.float32), bank.parameters)
     found = judge(evaluate_frames(bank, engine, frames[:3]), bank.calibration)

@@ -14,12 +14,13 @@ from posterion.inference.predictor import Predictor
 from posterion.inference.reduction import reduce_outputs
 from posterion.structures.evaluation import EvaluationOptions
 from posterion.structures.prediction import Prediction
+from posterion.uncertainty.calibration import LatentForce
 from posterion.uncertainty.latent_force import latent_force_std
 from tests.support.banks import NETWORK, ethanol, network_function, random_bank, thermal_ethanol
 from tests.support.predictions import moved, predicted, uncertainty
 
 EXACT = 1e-12
-SCALE = 0.03
+RULE = LatentForce(scale=0.03)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,7 @@ def test_one_of_several_samples_is_flagged_by_the_density_all_the_same() -> None
 
 def test_a_scaled_score_is_the_epistemic_part(single: SampleBank) -> None:
     assert single.latent_density is not None
-    calibration = single.calibration.model_copy(update={"latent_force_scale": SCALE})
+    calibration = single.calibration.model_copy(update={"latent_force": RULE})
     bank = replace(single, calibration=calibration)
     structures = thermal_ethanol(2)
     for structure, prediction in zip(
@@ -82,7 +83,7 @@ def test_a_scaled_score_is_the_epistemic_part(single: SampleBank) -> None:
         factor = calibration.for_samples(1).forces.factor
         np.testing.assert_allclose(
             uncertainty(prediction).forces_per_atom,
-            factor * latent_force_std(scores, SCALE),
+            factor * latent_force_std(scores, RULE),
             rtol=1e-4,
         )
 

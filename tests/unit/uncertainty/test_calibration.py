@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from posterion.uncertainty.calibration import Calibration
+from posterion.uncertainty.calibration import Calibration, LatentForce
 from posterion.uncertainty.fitting import fit_calibration, with_measured_coverage
 from posterion.uncertainty.held_out import HeldOut
 from posterion.uncertainty.scores import interval_coverage
@@ -109,11 +109,11 @@ def test_a_sample_that_states_its_own_epistemic_part_is_enough() -> None:
 
 def test_a_later_field_that_is_absent_changes_no_identity() -> None:
     calibration = calibrated(1.0, n_structures=20)
-    assert calibration.latent_force_scale is None
+    assert calibration.latent_force is None
     document = calibration.model_dump(mode="json")
-    del document["latent_force_scale"], document["flag_level"]
+    del document["latent_force"], document["flag_level"]
     assert Calibration.model_validate(document).identity == calibration.identity
-    scaled = calibration.model_copy(update={"latent_force_scale": 0.1})
+    scaled = calibration.model_copy(update={"latent_force": LatentForce(scale=0.1)})
     assert Calibration.model_validate(scaled.model_dump()).identity != calibration.identity
 
 

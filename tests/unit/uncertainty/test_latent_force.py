@@ -6,15 +6,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from posterion.uncertainty.calibration import LatentForce
 from posterion.uncertainty.held_out import HeldOut
 from posterion.uncertainty.latent_force import (
-    fit_latent_force_scale,
+    fit_latent_force,
     latent_force_std,
     with_latent_epistemic,
 )
 from tests.support.gaussian_bank import gaussian_held_out
 
 SCALE = 0.02
+RULE = LatentForce(scale=SCALE)
 
 
 def scored(n_structures: int) -> HeldOut:
@@ -37,13 +39,15 @@ def scored(n_structures: int) -> HeldOut:
 def test_the_scale_of_normal_errors_is_found() -> None:
     # Standard error of the 95 % quantile q of chi(3) over n atoms: sqrt(0.95 x 0.05 / n) / pdf(q)
     # with q = 2.795 and pdf(q) = 0.125: relative 0.62 / sqrt(n). Five of them, n = 4000.
-    assert fit_latent_force_scale(scored(800)) == pytest.approx(SCALE, rel=5 * 0.62 / np.sqrt(4000))
+    rule = fit_latent_force(scored(800), beyond_training=False)
+    assert rule.scale == pytest.approx(SCALE, rel=5 * 0.62 / np.sqrt(4000))
+    assert rule.onset == 0.0
 
 
 def test_the_scaled_score_is_the_epistemic_part_of_the_only_sample() -> None:
-    held_out = with_latent_epistemic(scored(20), SCALE)
+    held_out = with_latent_epistemic(scored(20), RULE)
     assert held_out.latent_scores is not None
-    std = latent_force_std(held_out.latent_scores, SCALE)
+    std = latent_force_std(held_out.latent_scores, RULE)
     np.testing.assert_allclose(
         held_out.force_moments(1).epistemic.numpy(), np.repeat(std[:, None] ** 2, 3, axis=1)
     )
@@ -51,4 +55,19 @@ def test_the_scaled_score_is_the_epistemic_part_of_the_only_sample() -> None:
 
 def test_frames_without_scores_are_refused() -> None:
     with pytest.raises(ValueError, match="scores of a latent density"):
-        fit_latent_force_scale(gaussian_held_out(20, factor=1.0))
+        fit_latent_force(gaussian_held_out(20, factor=1.0), beyond_training=True)
+
+
+def test_beyond_training_ordinary_atoms_keep_their_spread_and_rare_ones_lose_confidence() -> None:
+    several = gaussian_held_out(400, factor=1.0)
+    rng = np.random.default_rng(4)
+    scores = rng.uniform(1.0, 20.0, size=len(several.force_reference))
+    rule = fit_latent_force(replace(several, latent_scores=scores), beyond_training=True)
+    assert np.mean(scores <= rule.onset) == pytest.approx(0.95, abs=1.0 / len(scores))
+    scores[0] = rule.onset + 100.0
+    widened = with_latent_epistemic(replace(several, latent_scores=scores), rule)
+    before = several.force_moments(several.n_samples).epistemic.numpy()
+    after = widened.force_moments(several.n_samples).epistemic.numpy()
+    ordinary = scores <= rule.onset
+    np.testing.assert_allclose(after[ordinary], before[ordinary])
+    np.testing.assert_allclose(after[0] - before[0], (100.0 * rule.scale) ** 2)
