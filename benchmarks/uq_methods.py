@@ -23,6 +23,7 @@ BURN_IN: Final = 0.15
 """Shares of a chain's gradients, of its own if it starts from a trunk; what is left is
 sampling."""
 LEARNING_RATE: Final = 0.01
+RESTART_RATE: Final = 0.005
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,10 +215,8 @@ def sections(contender: Contender, *, budget: int, epsilon: float = 0.1) -> dict
     if contender.chain:
         pretraining = int((RESTART if contender.trunk else PRETRAINING) * each)
         method |= _chain_phases(contender, each=each, pretraining=pretraining, epsilon=epsilon)
-    optimizer: dict[str, JsonValue] = {"steps": pretraining, "learning_rate": LEARNING_RATE}
-    if contender.trunk:
-        # The trunk knows the energies: their weight need not rise again.
-        optimizer["energy_warm_up"] = 0.01
+    rate = RESTART_RATE if contender.trunk else LEARNING_RATE
+    optimizer: dict[str, JsonValue] = {"steps": pretraining, "learning_rate": rate}
     return {
         "n_chains": contender.members,
         "pretraining": optimizer,

@@ -143,8 +143,8 @@ def energy_weight(plan: StepPlan, *, warm_up: float) -> float:
     """
     if plan.phase is not Phase.PRETRAINING:
         return 1.0
-    progress = plan.index / (plan.length * warm_up)
-    return float(min(1.0, ENERGY_START ** (1.0 - progress)))
+    progress = min(1.0, plan.index / (plan.length * warm_up))
+    return float(ENERGY_START ** (1.0 - progress))
 
 
 def numbered(state: dict[str, Tensor], name: str, device: torch.device) -> list[Tensor]:
