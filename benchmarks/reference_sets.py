@@ -92,9 +92,13 @@ def one_bond_longer(atoms: Atoms, bond: str, stretch: float, rng: np.random.Gene
 
     Returns:
         A copy with the bond stretched and the groups rigid.
+
+    Raises:
+        ValueError: If the molecule has no such bond, or it is part of a ring.
     """
+    # ASE adds a skin of 0.3 A to every atom unless told otherwise: C and O of C-C-O would bond.
     neighbors = build_neighbor_list(
-        atoms, cutoffs=natural_cutoffs(atoms, mult=1.25), self_interaction=False
+        atoms, cutoffs=natural_cutoffs(atoms, mult=1.25), self_interaction=False, skin=0.0
     )
     connected = neighbors.get_connectivity_matrix().tolil()
     pairs = [
@@ -102,9 +106,13 @@ def one_bond_longer(atoms: Atoms, bond: str, stretch: float, rng: np.random.Gene
         for a, b in zip(*connected.nonzero(), strict=True)
         if a < b and "".join(sorted((atoms.symbols[a], atoms.symbols[b]))) == bond
     ]
+    if not pairs:
+        raise ValueError(f"{atoms.symbols} has no bond of {bond}")
     a, b = pairs[rng.integers(len(pairs))]
     connected[a, b] = connected[b, a] = 0
     groups = connected_components(connected, directed=False)[1]
+    if groups[a] == groups[b]:
+        raise ValueError(f"the bond of atoms {a} and {b} is part of a ring")
     moving, fixed = (a, b) if (groups == groups[a]).sum() < (groups == groups[b]).sum() else (b, a)
     longer = atoms.copy()
     direction = atoms.positions[moving] - atoms.positions[fixed]
