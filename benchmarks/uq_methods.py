@@ -19,6 +19,8 @@ N_ROUNDS: Final = 2
 N_RAMP: Final = 200
 PRETRAINING: Final = 0.6
 RESTART: Final = 0.5
+LATE: Final = 0.85
+LATE_BURN_IN: Final = 0.02
 BURN_IN: Final = 0.15
 """Shares of a chain's gradients, of its own if it starts from a trunk; what is left is
 sampling."""
@@ -41,6 +43,7 @@ class Contender:
             are the same; None = its own.
         trunk: Share of the budget for one network that all members start from; they restart
             the optimiser, each with its own order of minibatches, and part.
+        late: Whether sampling begins late, after 85 % of the gradients.
         widened: Whether the latent density widens the forces' uncertainty beyond training.
     """
 
@@ -52,6 +55,7 @@ class Contender:
     chain: bool = False
     training: str | None = None
     trunk: float = 0.0
+    late: bool = False
     widened: bool = False
 
 
@@ -123,6 +127,16 @@ PLAIN: Final[Mapping[str, Contender]] = {
         settings={"temperature": COLDER},
         chain=True,
     ),
+    "sghmc-1-late": Contender(
+        title="SGHMC, 1 chain, begun late", kind="sghmc", chain=True, late=True
+    ),
+    "sghmc-1-late-cold": Contender(
+        title=f"SGHMC, 1 chain, begun late, T = {COLD}",
+        kind="sghmc",
+        settings={"temperature": COLD},
+        chain=True,
+        late=True,
+    ),
     "sghmc-4-trunk": Contender(
         title=f"SGHMC, 4 chains from one trunk, T = {COLD}",
         kind="sghmc",
@@ -174,6 +188,8 @@ CONTENDERS: Final[Mapping[str, Contender]] = {
             "deep-ensemble-4",
             "sghmc-1",
             "sghmc-1-cold",
+            "sghmc-1-late",
+            "sghmc-1-late-cold",
             "sghmc-2",
             "sghmc-4",
             "sghmc-4-cold",
@@ -213,7 +229,8 @@ def sections(contender: Contender, *, budget: int, epsilon: float = 0.1) -> dict
     method: dict[str, JsonValue] = {"kind": contender.kind, **contender.settings}
     pretraining = each
     if contender.chain:
-        pretraining = int((RESTART if contender.trunk else PRETRAINING) * each)
+        share = RESTART if contender.trunk else LATE if contender.late else PRETRAINING
+        pretraining = int(share * each)
         method |= _chain_phases(contender, each=each, pretraining=pretraining, epsilon=epsilon)
     rate = RESTART_RATE if contender.trunk else LEARNING_RATE
     optimizer: dict[str, JsonValue] = {"steps": pretraining, "learning_rate": rate}
@@ -228,7 +245,7 @@ def sections(contender: Contender, *, budget: int, epsilon: float = 0.1) -> dict
 def _chain_phases(
     contender: Contender, *, each: int, pretraining: int, epsilon: float
 ) -> dict[str, JsonValue]:
-    burn_in = int(BURN_IN * each)
+    burn_in = int((LATE_BURN_IN if contender.late else BURN_IN) * each)
     n_samples = N_SAMPLES // contender.members
     spent = pretraining + (N_ROUNDS + 1) * N_ESTIMATION + N_RAMP + burn_in
     per_draw = (each - spent) // n_samples
