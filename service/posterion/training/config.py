@@ -147,8 +147,8 @@ class TrainingConfig(Section):
         n_chains: Independent members: chains, or networks that are optimised.
         seed: Of initial weights, minibatch order and noise.
         flags: Errors that an answer without a flag promises not to exceed.
-        widen_beyond_training: Whether the latent density adds to the epistemic part of the
-            forces of atoms rarer than 95 % of those in the calibration frames.
+        widen_beyond_training: Whether the latent density adds to the spread of the forces of
+            atoms rarer than any of 98 % of the calibration frames.
     """
 
     name: BankName
@@ -168,7 +168,7 @@ class TrainingConfig(Section):
     execution: ExecutionConfig = ExecutionConfig()
     gates: GateConfig = GateConfig()
     flags: ErrorTarget = ErrorTarget()
-    widen_beyond_training: bool = False
+    widen_beyond_training: bool = True
 
     @model_validator(mode="after")
     def _enough_data_and_members(self) -> Self:

@@ -160,7 +160,7 @@ def publish(plan: RunPlan, outcome: Outcome, *, store: Store, alias: str) -> Pub
     wish = CalibrationWish(
         target=plan.config.flags,
         date=now.date().isoformat(),
-        latent=_latent_role(plan),
+        latent=_latent_role(plan, n_samples=len(outcome.samples.parameters)),
     )
     calibrated = calibrate(
         outcome.samples.parameters,
@@ -201,10 +201,11 @@ def publish(plan: RunPlan, outcome: Outcome, *, store: Store, alias: str) -> Pub
     )
 
 
-def _latent_role(plan: RunPlan) -> LatentRole | None:
+def _latent_role(plan: RunPlan, *, n_samples: int) -> LatentRole | None:
     if plan.method.latent_epistemic:
         return "whole"
-    return "beyond-training" if plan.config.widen_beyond_training else None
+    has_spread = n_samples > 1
+    return "beyond-training" if has_spread and plan.config.widen_beyond_training else None
 
 
 def _report_input(

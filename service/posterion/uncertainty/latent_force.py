@@ -22,11 +22,16 @@ from scipy.stats import chi
 from posterion.uncertainty.calibration import LatentForce
 from posterion.uncertainty.conformal import conformal_bound
 from posterion.uncertainty.held_out import HeldOut
+from posterion.uncertainty.latent_density import score_of_structures
 
 FloatArray = NDArray[np.float64]
 
 LEVEL: Final = 0.95
-"""Of the atoms whose errors the score bounds, and of those that lie below the onset."""
+"""Of the atoms whose errors the score bounds."""
+
+ORDINARY: Final = 0.98
+"""Of the structures that lie below the onset with all their atoms: one that does not is flagged
+soon, and ordinary structures should not be."""
 
 
 def fit_latent_force(held_out: HeldOut, *, beyond_training: bool) -> LatentForce:
@@ -34,7 +39,8 @@ def fit_latent_force(held_out: HeldOut, *, beyond_training: bool) -> LatentForce
 
     Args:
         held_out: Predictions for frames that were not trained on, with latent scores.
-        beyond_training: Whether only what exceeds 95 % of these frames' scores counts.
+        beyond_training: Whether only what exceeds the largest scores of 98 % of these frames
+            counts.
 
     Returns:
         The rule.
@@ -47,8 +53,13 @@ def fit_latent_force(held_out: HeldOut, *, beyond_training: bool) -> LatentForce
     bound = conformal_bound(errors / scores, level=LEVEL)
     return LatentForce(
         scale=bound.value / float(chi(3).ppf(LEVEL)),
-        onset=float(np.quantile(scores, LEVEL)) if beyond_training else 0.0,
+        onset=_onset(held_out, scores) if beyond_training else 0.0,
     )
+
+
+def _onset(held_out: HeldOut, scores: FloatArray) -> float:
+    largest = score_of_structures(scores, held_out.n_atoms, by="max")
+    return float(np.quantile(largest, ORDINARY))
 
 
 def latent_force_std(scores: FloatArray, rule: LatentForce) -> FloatArray:

@@ -63,7 +63,8 @@ def test_beyond_training_ordinary_atoms_keep_their_spread_and_rare_ones_lose_con
     rng = np.random.default_rng(4)
     scores = rng.uniform(1.0, 20.0, size=len(several.force_reference))
     rule = fit_latent_force(replace(several, latent_scores=scores), beyond_training=True)
-    assert np.mean(scores <= rule.onset) == pytest.approx(0.95, abs=1.0 / len(scores))
+    largest = several.largest_per_structure(scores)
+    assert np.mean(largest <= rule.onset) == pytest.approx(0.98, abs=1.0 / len(largest))
     scores[0] = rule.onset + 100.0
     widened = with_latent_epistemic(replace(several, latent_scores=scores), rule)
     before = several.force_moments(several.n_samples).epistemic.numpy()
