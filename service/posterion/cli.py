@@ -184,6 +184,40 @@ def train(
 
 
 @app.command()
+def recalibrate(
+    config: Annotated[
+        Path, typer.Argument(metavar="CONFIG.yaml", help="The configuration that drew the samples.")
+    ],
+    *,
+    store: Annotated[
+        str,
+        typer.Option(
+            "--store",
+            envvar="POSTERION_STORE",
+            metavar="URL",
+            help="Where the bank is: a directory, file:///path or s3://...",
+        ),
+    ],
+    run_dir: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Model card, plots. Default: runs/NAME.")
+    ] = None,
+    alias: Annotated[
+        str, typer.Option(help="Version to start from; moved to the new version.")
+    ] = "stable",
+) -> None:
+    """Publish the samples of a bank again with fresh calibration, flags, density and card.
+
+    For another target of the flags, other held-out frames, or after an upgrade: the samples
+    stay, a minute's work replaces hours.
+
+    Example: posterion recalibrate ethanol.yaml --store /data/models
+    """
+    from posterion.training.command import run_recalibration
+
+    run_recalibration(config, store=store, run_dir=run_dir, alias=alias)
+
+
+@app.command()
 def evaluate(  # noqa: PLR0913 - one parameter per option
     bank: Annotated[str, typer.Argument(metavar="BANK", help="NAME, NAME@ALIAS or NAME@VERSION.")],
     file: Annotated[

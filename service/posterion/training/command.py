@@ -12,6 +12,7 @@ from posterion.observability.progress import progress_bars
 from posterion.training.config import TrainingConfig, load_config
 from posterion.training.job import Published, train
 from posterion.training.methods.registry import method_of
+from posterion.training.recalibration import recalibrate
 from posterion.training.worker import Progress
 from posterion_store import Store
 
@@ -64,6 +65,29 @@ def run_training(
             report=report,
             alias=alias,
             accept_diagnostics=accept_diagnostics,
+        )
+    _summarise(console, config, published, store=target.url, alias=alias)
+
+
+def run_recalibration(config_file: Path, *, store: str, run_dir: Path | None, alias: str) -> None:
+    """Calibrate the samples of a published bank again and say what came out.
+
+    Args:
+        config_file: YAML configuration that the samples were drawn with.
+        store: URL of the store that holds the bank.
+        run_dir: Folder for card and plots; default ``runs/NAME`` below the working directory.
+        alias: Alias of the version to start from, moved to the new one.
+
+    Raises:
+        PosterionError: What went wrong; the old version stays what it was.
+        StoreError: If the store refuses.
+    """
+    console = Console()
+    config = load_config(config_file)
+    target = Store.open(store)
+    with console.status(f"{config.name}: evaluating the samples on held-out frames"):
+        published = recalibrate(
+            config, store=target, folder=run_dir or Path("runs") / config.name, alias=alias
         )
     _summarise(console, config, published, store=target.url, alias=alias)
 

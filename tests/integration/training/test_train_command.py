@@ -1,6 +1,7 @@
 """`posterion train` publishes calibrated banks, and a kill changes nothing but the time."""
 
 import csv
+import shutil
 import subprocess
 import sysconfig
 import time
@@ -14,6 +15,7 @@ import pytest
 import yaml
 
 from posterion.cli import main
+from posterion.errors import ConfigurationError
 from posterion.evaluation.frame_file import familiarity, read_frame_file
 from posterion.inference.latent_density_file import DENSITY_FILE
 from posterion.inference.loading import load_bank
@@ -21,7 +23,8 @@ from posterion.inference.predictor import Predictor
 from posterion.structures.evaluation import EvaluationOptions
 from posterion.structures.frame_digest import FRAMES_FILE
 from posterion.structures.prediction import Prediction
-from posterion.uncertainty.calibration import ErrorTarget
+from posterion.training.command import run_recalibration
+from posterion.uncertainty.calibration import Calibration, ErrorTarget
 from posterion_store import Manifest, Store
 from tests.support.data import morse_frames, write_extxyz
 from tests.support.training_runs import sampler, training_config
@@ -180,6 +183,39 @@ def test_flags_stand_for_the_errors_that_the_configuration_states(published: Pla
         wanted = 0.05 if metric == "energy_epistemic" else 0.4
         assert threshold.error_per_unit is not None
         assert threshold.candidate * threshold.error_per_unit == pytest.approx(wanted)
+
+
+def test_the_same_samples_are_published_with_another_calibration(
+    published: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = manifest(published)
+    store = shutil.copytree(published.store, tmp_path / "store")
+    document = yaml.safe_load(published.config.read_text())
+    document["flags"] = {"force_error": 0.8, "energy_error": 0.05}
+    changed = published.config.with_name("changed.yaml")
+    changed.write_text(yaml.safe_dump(document))
+    run_recalibration(changed, store=str(store), run_dir=tmp_path / "run", alias="stable")
+    assert "published water@stable" in capsys.readouterr().out
+    bank = load_bank(Store.open(store, read_only=True), "water")
+    assert bank.manifest.samples == before.samples
+    assert bank.manifest.diagnostics == before.diagnostics
+    assert bank.calibration.target == ErrorTarget(force_error=0.8, energy_error=0.05)
+    old = Calibration.model_validate(before.calibration).entries[-1]
+    new = bank.calibration.entries[-1]
+    assert new.forces == old.forces
+    assert new.force_epistemic_max is not None
+    assert old.force_epistemic_max is not None
+    assert new.force_epistemic_max.candidate == pytest.approx(2 * old.force_epistemic_max.candidate)
+
+
+def test_samples_of_another_configuration_are_refused(published: Place, tmp_path: Path) -> None:
+    document = yaml.safe_load(published.config.read_text())
+    document["data"]["n_train"] = 30
+    document["network"]["cutoff"] = 3.5
+    other = published.config.with_name("other.yaml")
+    other.write_text(yaml.safe_dump(document))
+    with pytest.raises(ConfigurationError, match=r"training frames .* network .* cutoff=3.5"):
+        run_recalibration(other, store=str(published.store), run_dir=tmp_path, alias="stable")
 
 
 def test_published_bank_covers_frames_it_has_never_seen(published: Place) -> None:

@@ -1,0 +1,78 @@
+"""Publish the samples of a bank again, with everything else as it would be made today.
+
+Samples cost hours, what is fitted to them a minute: factors, thresholds, latent density and
+card can follow a new target of the flags, other held-out frames or a newer Posterion.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+from posterion.errors import ConfigurationError
+from posterion.inference.loading import SampleBank, load_bank
+from posterion.training.config import TrainingConfig
+from posterion.training.job import HISTORY_FILE, Outcome, Published, publish
+from posterion.training.likelihood import published_network
+from posterion.training.methods.protocol import BankSamples
+from posterion.training.plan import RunPlan, plan_run
+from posterion_store import Store
+
+
+def recalibrate(
+    config: TrainingConfig, *, store: Store, folder: Path, alias: str = "stable"
+) -> Published:
+    """Calibrate, measure and publish the samples of the bank that a configuration made.
+
+    Args:
+        config: The run that drew the samples. Its method, network and training frames must be
+            those of the bank; held-out frames, flags and texts may have changed.
+        store: Where the bank is, and where the new version goes.
+        folder: Where card and plots go; made if missing.
+        alias: Names the version to start from, and is moved to the new one.
+
+    Returns:
+        What was published.
+
+    Raises:
+        ConfigurationError: If the configuration is of other samples; every difference is named.
+        UnknownModel: If there is no such bank or version.
+        BankInvalid: If it is damaged.
+        DatasetError: If the data cannot be used.
+        StoreError: If the store refuses.
+    """
+    bank = load_bank(store, config.name, alias)
+    plan = plan_run(config, folder)
+    plan = replace(plan, network=published_network(plan.network, config.likelihood.residual))
+    differing = _differences(plan, bank)
+    if differing:
+        raise ConfigurationError(
+            f"{config.name}@{alias} ({bank.version}) was not made by this configuration: "
+            + "; ".join(differing)
+            + ". Recalibrating keeps the samples; other ones need posterion train"
+        )
+    manifest = bank.manifest
+    samples = BankSamples(
+        parameters=bank.parameters,
+        origin=tuple((sample.chain, sample.draw) for sample in manifest.samples),
+        diagnostics=dict(manifest.diagnostics),
+    )
+    history = store.read_blob(manifest.files[HISTORY_FILE])
+    return publish(plan, Outcome(samples=samples, history=history), store=store, alias=alias)
+
+
+def _differences(plan: RunPlan, bank: SampleBank) -> list[str]:
+    """What contradicts the claim that the plan's chains ended in the bank's samples."""
+    manifest = bank.manifest
+    trained_on = [entry.digest for entry in manifest.datasets if entry.role == "train"]
+    pairs = {
+        "method": (plan.config.method.kind, manifest.method),
+        "training frames": ([plan.split.train.digest], trained_on),
+        "network": (plan.network, bank.config),
+        "energy shifts": (plan.reference.shifts, bank.reference.shifts),
+        "energy scale": (plan.reference.scale, bank.reference.scale),
+        "level of theory": (plan.split.level_of_theory, manifest.level_of_theory),
+    }
+    return [
+        f"{name} {here} here, {there} there"
+        for name, (here, there) in pairs.items()
+        if here != there
+    ]
