@@ -30,6 +30,7 @@ from posterion.training.chain_setup import (
 from posterion.training.config import TrainingConfig
 from posterion.training.divergence import MAX_RETRIES, DivergenceWatch
 from posterion.training.objective import PotentialFunction
+from posterion.training.seeding import member_generators, noise_generator
 from posterion.training.step_size_control import StepSizeControl
 
 
@@ -72,12 +73,10 @@ class ChainRun:
         self._probe = probe
         self._device = device
         self._sampler = SAMPLERS[settings.kind]
-        seeds = [torch.Generator().manual_seed(config.seed * 1_000_003 + chain) for chain in chains]
+        seeds = member_generators(config.seed, chains)
         position = torch.stack([initial(seed) for seed in seeds]).to(device=device, dtype=dtype)
         self._order = [minibatch_source(config, seed) for seed in seeds]
-        self._noise = torch.Generator(device=device).manual_seed(
-            config.seed * 1_000_003 + 500_009 + chains[0]
-        )
+        self._noise = noise_generator(config.seed, chains, device=device)
         self._chain = self._sampler.init(position)
         self._optimizer = AveragedOptimizer(self._chain.position, config.pretraining)
         self._watch = DivergenceWatch()

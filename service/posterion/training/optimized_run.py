@@ -19,6 +19,7 @@ from posterion.training.chain_setup import StepReport, energy_weight
 from posterion.training.config import TrainingConfig
 from posterion.training.divergence import MAX_RETRIES, DivergenceWatch
 from posterion.training.run_parts import RunParts
+from posterion.training.seeding import member_generators, noise_generator
 
 
 class Masks(Protocol):
@@ -64,7 +65,7 @@ class OptimizedRun:
         self.retries = 0
         self._parts = parts
         self._masks = masks
-        seeds = [torch.Generator().manual_seed(config.seed * 1_000_003 + chain) for chain in chains]
+        seeds = member_generators(config.seed, chains)
         position = torch.stack([parts.initial(seed) for seed in seeds])
         position = position.to(device=parts.device, dtype=parts.dtype)
         self._order = [
@@ -73,7 +74,7 @@ class OptimizedRun:
             )
             for seed in seeds
         ]
-        self._noise = torch.Generator().manual_seed(config.seed * 1_000_003 + 500_009 + chains[0])
+        self._noise = noise_generator(config.seed, chains)
         self._optimizer = AveragedOptimizer(position, config.pretraining)
         self._watch = DivergenceWatch()
 
