@@ -106,6 +106,14 @@ def serve(  # noqa: PLR0913 - one parameter per option
             "Default: haproxy.",
         ),
     ] = None,
+    startup_timeout_s: Annotated[
+        float | None,
+        typer.Option(
+            "--startup-timeout",
+            metavar="SECONDS",
+            help="Give up if it is not ready by then (Ray Serve only). Default: 180.",
+        ),
+    ] = None,
 ) -> None:
     """Serve predictions over HTTP until SIGINT or SIGTERM.
 
@@ -127,7 +135,7 @@ def serve(  # noqa: PLR0913 - one parameter per option
         "device": device,
         "n_cpus": n_cpus,
     }
-    chosen = {"store": store, "ingress": ingress}
+    chosen = {"store": store, "ingress": ingress, "startup_timeout_s": startup_timeout_s}
     options |= {name: value for name, value in chosen.items() if value is not None}
     try:
         settings = ServeSettings.model_validate(options)
@@ -169,7 +177,11 @@ def train(
         ),
     ] = False,
 ) -> None:
-    """Draw posterior samples by MCMC, calibrate them, and publish a sample set.
+    """Train networks that know what they do not know, calibrate and publish them.
+
+    The method in the configuration decides how: Markov chains (sghmc, baoa),
+    deep-ensemble, mc-dropout, last-layer-laplace, latent-mixture, evidential
+    or mean-variance; docs/training.md explains each.
 
     Killed and started again, the same command continues from its checkpoints and gives
     bitwise the same samples.

@@ -10,8 +10,9 @@ from rich.table import Table
 
 from posterion.observability.progress import progress_bars
 from posterion.training.config import TrainingConfig, load_config
-from posterion.training.job import Published, train
+from posterion.training.job import Published, carry_out
 from posterion.training.methods.registry import method_of
+from posterion.training.plan import plan_run
 from posterion.training.recalibration import recalibrate
 from posterion.training.worker import Progress
 from posterion_store import Store
@@ -43,6 +44,7 @@ def run_training(
     target = Store.open(store)
     folder = run_dir or Path("runs") / config.name
     method = method_of(config)
+    plan = plan_run(config, folder)
     console.print(f"[bold]{config.name}[/bold]: {method.outcome}, checkpoints in {folder}")
     with progress_bars(console) as bars:
         shown: dict[tuple[int, ...], TaskID] = {}
@@ -58,10 +60,9 @@ def run_training(
                 note=progress.message,
             )
 
-        published = train(
-            config,
+        published = carry_out(
+            plan,
             store=target,
-            folder=folder,
             report=report,
             alias=alias,
             accept_diagnostics=accept_diagnostics,

@@ -7,6 +7,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from posterion.errors import ConfigurationError
+from posterion.training.config_errors import explain
 from posterion.training.method_config import (
     DeepEnsembleConfig,
     EvidentialConfig,
@@ -197,7 +198,7 @@ def load_config(path: Path) -> TrainingConfig:
 
     Raises:
         ConfigurationError: If the file is missing, not YAML, or a key or value is wrong;
-            the message names every wrong field.
+            the message names every wrong field, and the key that was probably meant.
     """
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -210,12 +211,7 @@ def load_config(path: Path) -> TrainingConfig:
     try:
         config = TrainingConfig.model_validate(document)
     except ValidationError as error:
-        lines = [
-            f"  {'.'.join(map(str, e['loc']))}: {e['msg']}"
-            for e in error.errors()
-            if e["type"] != "default_factory_not_called"  # follows from another error
-        ]
-        raise ConfigurationError(f"{path}:\n" + "\n".join(lines)) from error
+        raise ConfigurationError(f"{path}:\n{explain(error, TrainingConfig)}") from error
     return _resolve_paths(config, path.parent)
 
 

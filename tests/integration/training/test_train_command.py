@@ -307,3 +307,4 @@ def test_missing_data_are_named(
     assert code == 3
     assert message.startswith("posterion: invalid-dataset: ")
     assert "absent.extxyz: expected a data file, found none" in message
+    assert "checkpoints in" not in message

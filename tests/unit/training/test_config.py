@@ -9,6 +9,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from posterion.cli import main
 from posterion.errors import ConfigurationError
 from posterion.network.config import NetworkConfig
 from posterion.training.chain_setup import chain_settings
@@ -64,6 +65,30 @@ def test_wrong_value_of_any_field_is_named(path: tuple[str, ...], tmp_path: Path
 def test_unknown_key_is_named(section: str, tmp_path: Path) -> None:
     path = (*([section] if section else []), "stepz")
     with pytest.raises(ConfigurationError, match=r"\.(\w+\.)?".join(path)):
+        load_config(written(tmp_path, replaced(path, 1)))
+
+
+@pytest.mark.parametrize(
+    ("path", "advice"),
+    [
+        (("sampler",), r"sampler: unknown key; did you mean method\?"),
+        (("licens",), r"licens: unknown key; did you mean licence\?"),
+        (("network", "cutof"), r"network\.cutof: unknown key; did you mean cutoff\?"),
+        (("method", "burnin_steps"), r"burnin_steps: unknown key; did you mean burn_in_steps\?"),
+        (
+            ("method", "preconditioner", "epsilom"),
+            r"epsilom: unknown key; did you mean epsilon\?",
+        ),
+        (("prior", "stt"), r"prior\.gaussian\.stt: unknown key; did you mean std\?"),
+        (
+            ("likelihood", "xyz"),
+            "xyz: unknown key; expected one of energy_std_per_sqrt_atom, residual$",
+        ),
+    ],
+    ids=lambda value: ".".join(value) if isinstance(value, tuple) else "",
+)
+def test_key_that_was_meant_is_proposed(path: tuple[str, ...], advice: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=advice):
         load_config(written(tmp_path, replaced(path, 1)))
 
 
@@ -266,3 +291,13 @@ def test_recipe_of_the_bundled_set_is_valid() -> None:
     config = load_config(BUNDLED)
     assert isinstance(config, TrainingConfig)
     assert config.n_chains * chain_settings(config).n_samples >= 8
+
+
+def test_help_of_the_command_names_every_method(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["posterion", "train", "--help"])
+    with pytest.raises(SystemExit):
+        main()
+    said = capsys.readouterr().out
+    assert [kind for kind in METHODS if kind not in said] == []
