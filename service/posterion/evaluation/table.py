@@ -5,9 +5,9 @@ from typing import Final
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
-from posterion.evaluation.flag_table import Proportion
+from posterion.evaluation.flag_table import FlagTable, Proportion
 from posterion.evaluation.record import EvaluatedFile
 from posterion.inference.loading import SampleBank
 from posterion.uncertainty.bootstrap import Estimate
@@ -81,7 +81,7 @@ def _show_file(console: Console, bank: SampleBank, one: EvaluatedFile) -> None:
         title = f"Are force errors above {target.removeprefix('error_above_')} eV/Å found?"
         console.print(_detection_table(title, scores.estimates, target))
     console.print(_element_table(one))
-    console.print(_flag_table(one))
+    console.print(flags_as_table(one.scores.flags))
 
 
 def _warnings(bank: SampleBank, one: EvaluatedFile) -> Iterator[str]:
@@ -164,10 +164,14 @@ def _element_table(one: EvaluatedFile) -> Table:
     return table
 
 
-def _flag_table(one: EvaluatedFile) -> Table:
-    flags = one.scores.flags
+def flags_as_table(flags: FlagTable) -> Table:
+    """Which flags frames carry; no code is cut at 80 columns.
+
+    Args:
+        flags: Their counts.
+    """
     table = Table(
-        "flag",
+        Column("flag", no_wrap=True),
         "all frames",
         "(as failed)",
         f"an error\n> {flags.high:g} eV/Å",

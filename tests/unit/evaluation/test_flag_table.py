@@ -1,11 +1,14 @@
 """Flags and errors are counted as one counts them by hand."""
 
-from typing import Literal
+from io import StringIO
+from typing import Literal, get_args
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from posterion.evaluation.flag_table import Proportion, flag_table
+from posterion.evaluation.table import flags_as_table
 from posterion.structures.prediction import Flag, FlagCode
 
 
@@ -72,3 +75,13 @@ def test_no_frames_have_no_fraction() -> None:
     nothing = Proportion(count=0, of=0)
     assert nothing.fraction is None
     assert nothing.interval is None
+
+
+def test_every_code_is_whole_at_eighty_columns() -> None:
+    codes: tuple[FlagCode, ...] = get_args(FlagCode)
+    everything = [[flag(code) for code in codes]] * 1000
+    counted = flag_table(everything, np.linspace(0.0, 1.0, 1000), low=0.1, high=0.3)
+    text = StringIO()
+    Console(file=text, width=80).print(flags_as_table(counted))
+    assert [code for code in codes if code not in text.getvalue()] == []
+    assert "…" not in text.getvalue()
