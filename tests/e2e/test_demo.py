@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from posterion.demo import run_demo
+from posterion.demo import run_demo, service
+from posterion.demo.failure import DemoFailed
 from posterion.demo.run import STOPPED
+from posterion.demo.service import running_service
 from posterion.errors import ConfigurationError
 from posterion.serving.processes import descendants
 from posterion_store import Store
@@ -91,6 +93,17 @@ def test_a_service_that_cannot_start_is_quoted(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "DemoFailed: the service ended with status 3" in done.stderr
     assert "store-not-found" in done.stderr
+
+
+@pytest.mark.parametrize("in_process", [False, True])
+def test_a_service_that_is_not_ready_in_time_names_the_way_out(
+    monkeypatch: pytest.MonkeyPatch, *, in_process: bool
+) -> None:
+    monkeypatch.setattr(service, "START_DEADLINE_S", 0.0)
+    with pytest.raises(DemoFailed) as caught, running_service(store=None, in_process=in_process):
+        pytest.fail("nothing starts in no time")
+    assert "was not ready after 0 s" in caught.value.detail
+    assert ("posterion demo --in-process" in caught.value.detail) is not in_process
 
 
 def test_a_missing_client_is_answered_with_the_line_that_installs_it(

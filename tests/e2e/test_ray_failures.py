@@ -2,9 +2,14 @@
 
 import os
 import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
+from posterion.serving.processes import descendants
 from posterion_store import Store
 from tests.support.banks import NUMBERS, POSITIONS, publish_random_bank
 from tests.support.services import Service, is_alive, running_service
@@ -62,6 +67,23 @@ def test_a_killed_service_leaves_no_process(store: str) -> None:
         service.wait_for_end()
         # Ray's agents first try to tell the dead cluster, for up to two and a half minutes.
         until(lambda: not any(is_alive(pid) for pid in own), deadline_s=300.0)
+
+
+def test_a_start_that_takes_too_long_says_what_it_waited_for(store: str) -> None:
+    """Nobody starts a cluster in three seconds; nothing of it is left."""
+    program = Path(sys.executable).with_name("posterion")
+    command = [str(program), "serve", "--port=0", "--store", store, "--startup-timeout=3"]
+    with tempfile.TemporaryFile() as log, subprocess.Popen(command, stderr=log) as process:
+        own: set[int] = set()
+        while process.poll() is None:
+            own.update(descendants(process.pid))
+        log.seek(0)
+        said = log.read().decode()
+    assert process.returncode == 1
+    assert "not-ready: the service was not ready after 3 s: it was still waiting for" in said
+    assert "--in-process" in said
+    assert "Traceback" not in said
+    assert not any(is_alive(pid) for pid in own)
 
 
 def test_losing_the_cluster_ends_the_service_with_a_message(store: str) -> None:

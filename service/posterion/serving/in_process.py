@@ -1,7 +1,6 @@
 """How banks, batcher and roll-out together answer the API, in whatever process they live."""
 
 import asyncio
-import logging
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -39,8 +38,6 @@ from posterion_store.names import version_of
 
 ENGINES = {"float32": "vectorized", "float64": "reference"}
 PREPARATION_THREADS = 2
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,8 +113,6 @@ class InProcessBackend:
         torch.set_num_threads(self._settings.n_cpus)
         self._batcher.start()
         await self._rollout.poll()
-        for name, reason in self._rollout.faults.items():
-            logger.error("%s: %s", name, reason)
         self._rollout.start()
 
     def refuse_new(self) -> None:

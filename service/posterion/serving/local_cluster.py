@@ -10,6 +10,7 @@ from posterion.serving.ports import free_ports, is_free
 from posterion.serving.processes import adopt_orphans, end_descendants
 from posterion.serving.ray_environment import enter_ray_environment, make_temp_dir
 from posterion.serving.settings import ServeSettings
+from posterion.serving.startup import StartupTooLong, bounded_startup
 from posterion.serving.stop_signal import Stopped, stop_signal
 
 PATIENCE_S = 3.0
@@ -29,6 +30,7 @@ def serve_on_ray(settings: ServeSettings) -> int:
 
     Raises:
         ConfigurationError: If the settings cannot work on this machine.
+        NotReady: If the service does not become ready in time.
     """
     configure_logging()
     settings = _with_free_port(settings)
@@ -36,14 +38,18 @@ def serve_on_ray(settings: ServeSettings) -> int:
     enter_ray_environment(settings, directory, port=settings.port)
     adopt_orphans()
     clean = False
-    with stop_signal() as stop:
+    with stop_signal() as stop, bounded_startup(settings.startup_timeout_s) as startup:
         try:
+            startup.waits_for("Ray to be imported")
             from posterion.serving.ray_session import run  # noqa: PLC0415 - reads the environment
 
-            clean = run(settings, directory, stop)
+            clean = run(settings, directory, stop, startup)
         except Stopped:
             clean = True
+        except StartupTooLong:
+            raise startup.too_long() from None
         finally:
+            startup.over()
             end_descendants(patience_s=PATIENCE_S, deadline_s=DEADLINE_S)
             _tidy(directory, keep_logs=not clean)
     return 0 if clean else 1

@@ -11,11 +11,11 @@ import httpx
 import ray
 from ray import serve
 
-from posterion.errors import NotReady
 from posterion.serving.announcement import address, announcement
 from posterion.serving.app import APPLICATION, build
 from posterion.serving.processes import children
 from posterion.serving.settings import ServeSettings
+from posterion.serving.startup import Startup
 from posterion.serving.stop_signal import StopSignal
 
 OBJECT_STORE_BYTES = 100_000_000
@@ -27,20 +27,19 @@ LAST_BYTES_S = 0.5
 logger = logging.getLogger(__name__)
 
 
-def run(settings: ServeSettings, directory: Path, stop: StopSignal) -> bool:
+def run(settings: ServeSettings, directory: Path, stop: StopSignal, startup: Startup) -> bool:
     """Run the cluster until a signal arrives or one of its processes ends.
 
     Args:
         settings: The service; the port is fixed.
         directory: Private directory of the service.
         stop: Tells that a signal arrived.
+        startup: Told what the start waits for, and when it is over.
 
     Returns:
         Whether it ended because it was asked to.
-
-    Raises:
-        NotReady: If the service does not become ready in time.
     """
+    startup.waits_for("the processes of the Ray cluster")
     ray.init(
         address="local",
         num_cpus=settings.replicas * settings.n_cpus,
@@ -54,19 +53,22 @@ def run(settings: ServeSettings, directory: Path, stop: StopSignal) -> bool:
     stop.install()
     try:
         essential = children()
+        startup.waits_for(f"the ingress {settings.ingress}")
         serve.start(
             proxy_location="HeadOnly",
             http_options={"host": settings.host, "port": settings.port},
         )
+        startup.waits_for("the replicas to load the banks")
         handle = serve.run(build(_with_device(settings)), name=APPLICATION, blocking=False)
         url = address(settings.host, settings.port)
-        _wait_until_ready(url, settings.startup_timeout_s)
+        _wait_until_ready(url, startup)
         banks = handle.describe.remote().result(timeout_s=10)
         replicas = "1 replica" if settings.replicas == 1 else f"{settings.replicas} replicas"
         mode = f"Ray Serve, {replicas}, ingress {settings.ingress}"
         sys.stdout.write(announcement(url=url, mode=mode, banks=banks))
         sys.stdout.flush()
         stop.interrupt = False
+        startup.over()
         asked = _wait_for_end(stop.event, essential)
         if asked:
             with contextlib.suppress(TimeoutError):
@@ -88,24 +90,15 @@ def _with_device(settings: ServeSettings) -> ServeSettings:
     return settings.model_copy(update={"device": "cuda" if resources.get("GPU") else "cpu"})
 
 
-def _wait_until_ready(url: str, timeout_s: float) -> None:
-    """Ask for readiness through the ingress, as any client would.
-
-    Raises:
-        NotReady: If the service does not become ready in time.
-    """
-    deadline = time.monotonic() + timeout_s
-    detail = ""
+def _wait_until_ready(url: str, startup: Startup) -> None:
+    """Ask for readiness through the ingress, as any client would."""
+    said = ""
     with httpx.Client(base_url=url, timeout=5.0, trust_env=False) as client:
-        while time.monotonic() < deadline:
-            reason = _why_not_ready(client)
-            if reason is None:
-                return
-            if reason != detail:
-                logger.info("not ready yet: %s", reason)
-            detail = reason
+        while (reason := _why_not_ready(client)) is not None:
+            if reason != said:
+                startup.waits_for(f"{url}/readyz, which says: {reason}")
+            said = reason
             time.sleep(READY_POLL_S)
-    raise NotReady(f"the service was not ready after {timeout_s:g} s: {detail}")
 
 
 def _why_not_ready(client: httpx.Client) -> str | None:

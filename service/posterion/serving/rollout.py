@@ -194,16 +194,17 @@ class Rollout(Generic[LoadedT]):
     async def poll(self) -> None:
         """Look at the store once and follow every alias that moved."""
         wanted = frozenset(name for name, _ in self._policy.selections)
+        previous = self._catalog
         try:
-            self._catalog = await asyncio.to_thread(
-                read_catalog, self._source, self._catalog, wanted
-            )
+            self._catalog = await asyncio.to_thread(read_catalog, self._source, previous, wanted)
         except (StoreError, OSError) as error:
             if self._store_fault is None:
                 logger.warning("the store cannot be read: %s", error)
             self._store_fault = str(error)
             return
         self._store_fault = None
+        for name, reason in self._catalog.faults.items() - previous.faults.items():
+            logger.error("%s: %s", name, reason)
         for name, alias in self._wanted().items():
             await self._follow(name, alias)
 
@@ -230,7 +231,9 @@ class Rollout(Generic[LoadedT]):
         listing = self._catalog.banks.get(name)
         digest = None if listing is None else listing.aliases.get(alias)
         if digest is None:
-            self._fail(name, "", f"the store has no {name}@{alias}")
+            # A bank that cannot be listed has said why.
+            if name not in self._catalog.faults:
+                self._fail(name, "", f"the store has no {name}@{alias}")
             return
         served = self._served.get(name)
         if served is not None and served.digest == digest:
@@ -244,8 +247,11 @@ class Rollout(Generic[LoadedT]):
     async def _replace(self, name: str, alias: str, digest: str) -> None:
         try:
             loaded = self.in_memory(digest) or await self._load_once(name, digest)
+        except (StoreError, PosterionError, OSError) as error:
+            self._fail(name, digest, f"version {digest} is refused: {error}")
+            return
         except Exception as error:
-            logger.exception("version %s of %s is refused", digest, name)
+            logger.exception("a defect of the service, met while loading %s", name)
             self._fail(name, digest, f"version {digest} is refused: {error}")
             return
         previous = self._served.get(name)
@@ -259,6 +265,8 @@ class Rollout(Generic[LoadedT]):
     def _fail(self, name: str, digest: str, reason: str) -> None:
         """Remember why, and wait twice as long as last time before the next attempt."""
         last = self._failures.get(name)
+        if last is None or last.reason != reason:
+            logger.error("%s: %s", name, reason)
         pause_s = self._policy.poll_interval_s
         if last is not None and last.digest == digest:
             pause_s = min(LONGEST_RETRY_S, 2.0 * last.pause_s)

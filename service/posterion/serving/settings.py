@@ -68,7 +68,8 @@ class ServeSettings(BaseModel):
         header_timeout_s: Seconds within which the headers of a request must arrive; without
             effect with ingress ``ray``.
         drain_timeout_s: How long running requests may take to finish at shutdown.
-        startup_timeout_s: How long the service may take to become ready.
+        startup_timeout_s: How long the service may take to become ready, the start of the
+            Ray cluster included; Ray Serve only.
         temp_dir: Directory for sockets and logs of Ray; None = the system's.
         api: Limits of the API.
     """

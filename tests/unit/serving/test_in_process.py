@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -207,6 +208,24 @@ def test_aliases_move_and_a_damaged_version_is_refused_without_a_restart(tmp_pat
         assert backend.ready().ok
         reply = runner.run(backend.predict("ethanol", None, [ethanol()], OPTIONS, deadline_s=None))
         assert reply.model.digest == first
+
+
+def test_a_new_service_names_a_damaged_file_in_one_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = Store.open(tmp_path)
+    victim = store.manifest(publish_random_bank(store, n_samples=2)).samples[1].sha256
+    flip_last_byte(tmp_path, victim)
+    logging.getLogger("posterion").addHandler(caplog.handler)
+    try:
+        with started(tmp_path) as (backend, _):
+            assert not backend.ready().ok
+            assert victim in backend.ready().detail
+    finally:
+        logging.getLogger("posterion").removeHandler(caplog.handler)
+    (line,) = {record.getMessage() for record in caplog.records if record.levelname != "INFO"}
+    assert victim in line
+    assert [record.exc_info for record in caplog.records] == [None] * len(caplog.records)
 
 
 def flip_last_byte(path: Path, sha256: str) -> None:
