@@ -3,7 +3,7 @@
 PosterionError
 ├── StructureError      one structure is at fault; its neighbours are served
 │     InvalidStructure 422 · UnsupportedElement 422 · UnsupportedProperty 422 ·
-│     StructureTooLarge 413
+│     CompositionMismatch 422 · StructureTooLarge 413
 ├── EvaluationError     the evaluation of one structure went wrong
 │     EvaluationFailed 500 · NonFiniteResult 500
 ├── RequestError        the whole request is refused
@@ -99,6 +99,12 @@ class UnsupportedProperty(StructureError):
     """The model does not describe what was asked, e.g. a charge."""
 
     code = "unsupported-property"
+
+
+class CompositionMismatch(StructureError):
+    """What labels have taught is of another composition than the structure's."""
+
+    code = "composition-mismatch"
 
 
 class StructureTooLarge(StructureError):

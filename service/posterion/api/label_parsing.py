@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass
 
-from posterion.api.label_schemas import LabelsRequest
+from posterion.api.label_schemas import ConfidenceState, LabelsRequest
 from posterion.api.parsing import PredictWork, read_predict
 from posterion.api.schemas import PredictRequest
 from posterion.api.settings import ApiSettings
 from posterion.api.validation import validated
 from posterion.errors import Fault, InvalidRequest
-from posterion.structures.structure import Structure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +42,7 @@ def parse_labels(document: object, settings: ApiSettings) -> LabelWork:
     if len(request.energies) != len(request.structures):
         detail = f"expected one entry per structure, {len(request.structures)}"
         raise InvalidRequest(detail, faults=(Fault(pointer="/energies", detail=detail),))
+    _check_offset(request.state)
     predict = PredictRequest(
         structures=request.structures,
         outputs=["energy", "uncertainty"],
@@ -51,24 +51,18 @@ def parse_labels(document: object, settings: ApiSettings) -> LabelWork:
         n_samples=request.n_samples,
         deadline_ms=request.deadline_ms,
     )
-    work = LabelWork(request=request, predict=read_predict(predict, settings))
-    _check_compositions(work)
-    return work
+    return LabelWork(request=request, predict=read_predict(predict, settings))
 
 
-def _check_compositions(work: LabelWork) -> None:
-    """An offset is of one composition: a request that fixes or uses one has no other."""
-    state = work.request.state
-    if state is not None and state.offset == 0.0:
+def _check_offset(state: ConfidenceState | None) -> None:
+    """An offset other than zero is of the composition that the state names."""
+    if state is None or (state.offset is None) == (state.composition is None):
         return
-    seen = {
-        tuple(sorted(entry.atomic_numbers.tolist()))
-        for entry in work.predict.structures
-        if isinstance(entry, Structure)
-    }
-    if len(seen) > 1:
-        detail = (
-            "expected structures of one composition, because the offset is of one; send a "
-            "state with offset 0 if reference and model count energies from the same zero"
-        )
-        raise InvalidRequest(detail, faults=(Fault(pointer="/structures", detail=detail),))
+    if state.offset == 0.0:
+        return
+    detail = (
+        "expected null as long as the offset is null"
+        if state.offset is None
+        else "expected the formula that the offset is of: only an offset of 0 is of any"
+    )
+    raise InvalidRequest(detail, faults=(Fault(pointer="/state/composition", detail=detail),))

@@ -16,10 +16,11 @@ _DESCRIBED: Final = ConfigDict(extra="forbid", frozen=True)
 LARGEST_ENERGY: Final = 1e12
 
 LabelEnergy = Annotated[float, Field(ge=-LARGEST_ENERGY, le=LARGEST_ENERGY)]
+Formula = Annotated[str, Field(pattern=r"^([A-Z][a-z]?[0-9]*)+$", max_length=1024)]
 
 
 class ConfidenceState(WireModel):
-    """What labels have taught so far: of one version, and of one composition."""
+    """What labels have taught so far: of one version, and of one composition or any."""
 
     digest: Digest = Field(description="Version that the labels were compared with.")
     n: Annotated[int, Field(ge=0, le=MOST_LABELS)] = Field(description="Residuals seen.")
@@ -29,6 +30,10 @@ class ConfidenceState(WireModel):
     offset: LabelEnergy | None = Field(
         description="Reference minus prediction that is no error; null until the first label "
         "fixes it, 0 where both count energies from the same zero. In units of the request."
+    )
+    composition: Formula | None = Field(
+        description="Formula, in Hill order, of the structures that the offset is of; null "
+        "while there is no offset, and with the offset 0 where any composition may follow."
     )
 
 

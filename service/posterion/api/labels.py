@@ -5,6 +5,8 @@ The state of three numbers travels in request and reply, so that any replica can
 
 from typing import NamedTuple
 
+from ase.symbols import Symbols
+
 from posterion.api.codec import MediaType, encode
 from posterion.api.errors import problem_document
 from posterion.api.label_parsing import LabelWork
@@ -12,8 +14,9 @@ from posterion.api.label_schemas import state_of
 from posterion.api.prediction import Answer
 from posterion.api.record import RequestRecord
 from posterion.api.replies import model_document, units_document
-from posterion.errors import PosterionError, VersionMoved
+from posterion.errors import CompositionMismatch, Fault, PosterionError, VersionMoved
 from posterion.structures.prediction import Prediction
+from posterion.structures.structure import Structure
 from posterion.structures.units import UnitSystem
 from posterion.uncertainty.confidence import EnergyConfidence
 
@@ -36,6 +39,20 @@ class Judgement(NamedTuple):
     residual: float | None
 
 
+class Lesson(NamedTuple):
+    """What the labels of one request have taught.
+
+    Attributes:
+        outcomes: Of each structure, in the request's order.
+        state: After all labels, in eV.
+        composition: Formula that the offset is of; None where there is none, or it is of any.
+    """
+
+    outcomes: tuple[Judgement | PosterionError, ...]
+    state: EnergyConfidence
+    composition: str | None
+
+
 def check_state(work: LabelWork, digest: str) -> None:
     """Refuse a state that was learnt from another version.
 
@@ -53,13 +70,50 @@ def check_state(work: LabelWork, digest: str) -> None:
         )
 
 
-def write_labels(
-    work: LabelWork, answer: Answer, media_type: MediaType, record: RequestRecord
-) -> bytes:
-    """Learn from the labels in their order, and encode what came of it.
+def judge(work: LabelWork, answer: Answer) -> Lesson:
+    """Learn from the labels in their order.
+
+    A structure of another composition than the offset is neither judged nor learnt from.
 
     Args:
         work: The request.
+        answer: Predictions of its structures.
+
+    Returns:
+        What came of each structure, and what is known afterwards.
+    """
+    asked = work.request
+    ev = asked.units.system.ev
+    state = state_of(asked.state, ev=ev)
+    composition = None if asked.state is None else asked.state.composition
+    outcomes: list[Judgement | PosterionError] = []
+    for structure, outcome, label in zip(
+        work.predict.structures, answer.outcomes, asked.energies, strict=True
+    ):
+        if isinstance(outcome, PosterionError):
+            outcomes.append(outcome)
+            continue
+        assert isinstance(structure, Structure), "what cannot be read has no prediction"
+        formula = _formula(structure)
+        if composition not in (None, formula):
+            outcomes.append(_mismatch(formula, composition))
+            continue
+        reference = None if label is None else label * ev
+        judgement, learnt = _judge(state, outcome, reference, threshold=asked.threshold * ev)
+        if learnt.offset is not None and state.offset is None:
+            composition = formula
+        state = learnt
+        outcomes.append(judgement)
+    return Lesson(tuple(outcomes), state, composition)
+
+
+def write_lesson(
+    lesson: Lesson, answer: Answer, media_type: MediaType, record: RequestRecord
+) -> bytes:
+    """Encode what the labels of a request have taught.
+
+    Args:
+        lesson: What they taught.
         answer: Predictions of its structures.
         media_type: The encoding.
         record: Of the request.
@@ -67,21 +121,16 @@ def write_labels(
     Returns:
         The body of the reply.
     """
-    units = work.request.units.system
-    state = state_of(work.request.state, ev=units.ev)
-    threshold = work.request.threshold * units.ev
-    results: list[Document] = []
-    for index, (outcome, label) in enumerate(
-        zip(answer.outcomes, work.request.energies, strict=True)
-    ):
-        identifier = answer.work.ids[index]
-        if isinstance(outcome, PosterionError):
-            results.append(_error(identifier, outcome, index, record))
-            continue
-        reference = None if label is None else label * units.ev
-        judgement, state = _judge(state, outcome, reference, threshold=threshold)
-        results.append(_result(identifier, judgement, units))
-    offset = None if state.offset is None else state.offset * units.energy_factor
+    units = answer.work.request.units.system
+    state = lesson.state
+    results = [
+        _error(identifier, outcome, index, record)
+        if isinstance(outcome, PosterionError)
+        else _result(identifier, outcome, units)
+        for index, (identifier, outcome) in enumerate(
+            zip(answer.work.ids, lesson.outcomes, strict=True)
+        )
+    ]
     document = {
         "model": model_document(answer.model),
         "units": units_document(units),
@@ -89,11 +138,22 @@ def write_labels(
             "digest": answer.model.digest,
             "n": state.n,
             "sum_squares": state.sum_squares,
-            "offset": offset,
+            "offset": None if state.offset is None else state.offset * units.energy_factor,
+            "composition": lesson.composition,
         },
         "results": results,
     }
     return encode(document, media_type)
+
+
+def _formula(structure: Structure) -> str:
+    """Elements and how many atoms of each there are, in Hill order."""
+    return str(Symbols(structure.atomic_numbers).get_chemical_formula(mode="hill"))
+
+
+def _mismatch(found: str, expected: str) -> CompositionMismatch:
+    detail = f"expected the composition {expected}, which the offset is of, got {found}"
+    return CompositionMismatch(detail, faults=(Fault(pointer="", detail=detail),))
 
 
 def _judge(

@@ -24,9 +24,9 @@ API_VERSION: Final = "1.0.0"
 
 _DESCRIPTION: Final = (
     "Energies, forces and stress of molecules and materials, with calibrated epistemic and "
-    "aleatoric uncertainty. Every error is application/problem+json. In "
-    "application/vnd.msgpack the documents are the same, and arrays of numbers are objects "
-    "{dtype, shape, data} with the raw bytes in C order."
+    "aleatoric uncertainty. Every error is application/problem+json. HEAD is answered wherever "
+    "GET is. In application/vnd.msgpack the documents are the same, and arrays of numbers are "
+    "objects {dtype, shape, data} with the raw bytes in C order."
 )
 _SCHEMA_REF: Final = "#/components/schemas/{model}"
 _REPLIES: Final[Sequence[type[BaseModel]]] = (
@@ -142,11 +142,11 @@ def _parameters() -> Json:
 def _headers() -> Json:
     return {
         "ETag": {
-            "description": "Digest of the version that answered.",
+            "description": "Digest of the version that answered, or that a card is of.",
             "schema": {"type": "string", "pattern": '^"sha256:[0-9a-f]{64}"$'},
         },
         "Posterion-Model": {
-            "description": "name@version of the version that answered.",
+            "description": "name@version of the same.",
             "schema": {"type": "string"},
         },
         "X-Request-ID": {"schema": {"type": "string"}},
@@ -198,6 +198,7 @@ def _operation_paths() -> Json:
 def _get(
     summary: str, schema: str, problems: Sequence[int], parameters: Sequence[Json] = ()
 ) -> Json:
+    of_one_version = ("ETag", "Posterion-Model") if schema == "Card" else ()
     return _path(
         "get",
         summary,
@@ -205,7 +206,7 @@ def _get(
         responses={
             "200": {
                 "description": summary,
-                "headers": _header_refs("X-Request-ID"),
+                "headers": _header_refs(*of_one_version, "X-Request-ID"),
                 "content": _both_encodings(schema),
             },
             **_problem_responses((*problems, 415, 500)),

@@ -220,14 +220,14 @@ def valid_structures(work: PredictWork) -> tuple[Structure, ...]:
     return tuple(entry for entry in work.structures if isinstance(entry, Structure))
 
 
-def single_error(answer: Answer) -> PosterionError | None:
+def single_error(outcomes: Sequence[object]) -> PosterionError | None:
     """The error of a request's only structure, if it has one structure and that errs.
 
     Args:
-        answer: The answer.
+        outcomes: What came of each structure.
     """
-    first = answer.outcomes[0]
-    return first if len(answer.outcomes) == 1 and isinstance(first, PosterionError) else None
+    first = outcomes[0]
+    return first if len(outcomes) == 1 and isinstance(first, PosterionError) else None
 
 
 def _note_sizes(record: RequestRecord, work: PredictWork) -> None:

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from posterion.api.backend import ModelIdentity, Timing
+from posterion.api.backend import ModelCard, ModelIdentity, Timing
 from posterion.api.errors import problem_document
 from posterion.api.schemas import Output
 from posterion.errors import NonFiniteResult, PosterionError
@@ -42,6 +42,15 @@ def model_document(model: ModelIdentity) -> Document:
         "n_samples": model.n_samples,
         "engine": model.engine,
     }
+
+
+def version_headers(model: ModelIdentity | ModelCard) -> dict[str, str]:
+    """Say in the headers which version a reply is of.
+
+    Args:
+        model: The version.
+    """
+    return {"ETag": f'"{model.digest}"', "Posterion-Model": f"{model.name}@{model.version}"}
 
 
 def units_document(units: UnitSystem) -> Document:

@@ -28,6 +28,7 @@ ProblemCode = Literal[
     "unsupported-element",
     "unsupported-property",
     "invalid-structure",
+    "composition-mismatch",
     "structure-too-large",
     "evaluation-failed",
     "non-finite-result",

@@ -4,6 +4,7 @@ import pytest
 
 from tests.support.asgi_caller import MSGPACK, AsgiCaller, read_msgpack
 from tests.support.fake_backend import OLDER, STABLE
+from tests.support.requests import WATER, document
 
 GET_PATHS = [
     "/v1",
@@ -77,3 +78,21 @@ def test_both_encodings_say_the_same(caller: AsgiCaller, path: str) -> None:
 )
 def test_the_accepted_encoding_answers(caller: AsgiCaller, accept: str, chosen: str) -> None:
     assert caller.get("/v1", accept=accept).headers["content-type"] == chosen
+
+
+@pytest.mark.parametrize("path", ["/v1/models/springs", "/v1/models/springs/versions/stable"])
+def test_a_card_names_its_version_as_a_prediction_does(caller: AsgiCaller, path: str) -> None:
+    of_card, of_prediction = caller.get(path), caller.predict(document(WATER))
+    for name in ("ETag", "Posterion-Model"):
+        assert of_card.headers[name] == of_prediction.headers[name]
+    assert of_card.headers["ETag"] == f'"{STABLE}"'
+
+
+@pytest.mark.parametrize("path", [*GET_PATHS, "/livez", "/readyz", "/metrics", "/openapi.json"])
+def test_head_is_answered_by_the_headers_of_get(caller: AsgiCaller, path: str) -> None:
+    whole, head = caller.get(path), caller.run(caller.client.head(path))
+    assert (head.status_code, head.content) == (200, b"")
+    apart = {"x-request-id", "content-length"}  # of metrics, which count this request
+    assert {k: v for k, v in head.headers.items() if k not in apart} == {
+        k: v for k, v in whole.headers.items() if k not in apart
+    }

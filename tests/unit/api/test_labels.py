@@ -60,7 +60,13 @@ def test_the_reply_follows_the_law_of_the_labels_in_their_order(caller: AsgiCall
 def test_labels_one_by_one_teach_what_they_teach_together(caller: AsgiCaller) -> None:
     energies = [1.0, 1.2, 0.9, 1.1]
     together = labelled(caller, *FRAMES, energies=energies)["state"]
-    state: dict[str, Any] = {"digest": STABLE, "n": 0, "sum_squares": 0.0, "offset": None}
+    state: dict[str, Any] = {
+        "digest": STABLE,
+        "n": 0,
+        "sum_squares": 0.0,
+        "offset": None,
+        "composition": None,
+    }
     for frame, energy in zip(FRAMES, energies, strict=True):
         state = labelled(caller, frame, energies=[energy], state=state)["state"]
     assert state["n"] == together["n"] == 3
@@ -70,7 +76,7 @@ def test_labels_one_by_one_teach_what_they_teach_together(caller: AsgiCaller) ->
 
 def test_surprising_labels_lower_the_confidence(caller: AsgiCaller) -> None:
     (energy, std), *_ = predicted(caller)
-    zero = {"digest": STABLE, "n": 0, "sum_squares": 0.0, "offset": 0.0}
+    zero = {"digest": STABLE, "n": 0, "sum_squares": 0.0, "offset": 0.0, "composition": None}
     right, wrong = (
         labelled(
             caller,
@@ -103,7 +109,7 @@ def test_the_units_of_the_request_hold_for_every_energy(caller: AsgiCaller) -> N
 
 def test_a_structure_that_errs_teaches_nothing(caller: AsgiCaller) -> None:
     unknown = {**WATER, "numbers": [UNKNOWN_ELEMENT, 1, 1]}
-    zero = {"digest": STABLE, "n": 0, "sum_squares": 0.0, "offset": 0.0}
+    zero = {"digest": STABLE, "n": 0, "sum_squares": 0.0, "offset": 0.0, "composition": None}
     reply = labelled(caller, COINCIDENT, unknown, WATER, energies=[1.0, 1.0, 1.0], state=zero)
     assert [result["status"] for result in reply["results"]] == ["error", "error", "ok"]
     assert [r["error"] and r["error"]["code"] for r in reply["results"]] == [
@@ -122,7 +128,7 @@ def test_msgpack_carries_the_same_document(caller: AsgiCaller) -> None:
 
 
 def test_a_state_of_another_version_is_refused(caller: AsgiCaller, backend: SpringBackend) -> None:
-    state = {"digest": OLDER, "n": 3, "sum_squares": 2.0, "offset": 0.0}
+    state = {"digest": OLDER, "n": 3, "sum_squares": 2.0, "offset": 0.0, "composition": None}
     asked = document(WATER, energies=[1.0], threshold=THRESHOLD, state=state)
     reply = caller.predict(asked, LABELS)
     assert (reply.status_code, reply.json()["code"]) == (412, "version-moved")
@@ -137,7 +143,7 @@ def test_the_pin_of_a_request_is_held(caller: AsgiCaller) -> None:
     assert caller.predict(asked, LABELS, if_match=f'"{OLDER}"').status_code == 412
 
 
-GOOD_STATE = {"digest": STABLE, "n": 3, "sum_squares": 2.0, "offset": 0.0}
+GOOD_STATE = {"digest": STABLE, "n": 3, "sum_squares": 2.0, "offset": 0.0, "composition": None}
 
 
 @pytest.mark.parametrize(
@@ -153,7 +159,9 @@ GOOD_STATE = {"digest": STABLE, "n": 3, "sum_squares": 2.0, "offset": 0.0}
         ({"state": {**GOOD_STATE, "sum_squares": -1e-9}}, "/state/sum_squares"),
         ({"state": {**GOOD_STATE, "digest": "stable"}}, "/state/digest"),
         ({"state": {**GOOD_STATE, "more": 1}}, "/state/more"),
-        ({"structures": [WATER, SALT]}, "/structures"),
+        ({"state": {**GOOD_STATE, "composition": "water"}}, "/state/composition"),
+        ({"state": {**GOOD_STATE, "offset": 1.0}}, "/state/composition"),
+        ({"state": {**GOOD_STATE, "offset": None, "composition": "H2O"}}, "/state/composition"),
     ],
 )
 def test_a_wrong_field_is_named(caller: AsgiCaller, wrong: dict[str, Any], pointer: str) -> None:
@@ -166,3 +174,49 @@ def test_a_wrong_field_is_named(caller: AsgiCaller, wrong: dict[str, Any], point
 def test_compositions_mix_where_the_zeros_are_the_same(caller: AsgiCaller) -> None:
     reply = labelled(caller, WATER, SALT, energies=[1.0, 2.0], state=GOOD_STATE)
     assert reply["state"]["n"] == 5
+
+
+def test_a_label_of_another_composition_is_refused_and_teaches_nothing(caller: AsgiCaller) -> None:
+    """Also of twice the same molecule: an offset grows with the number of atoms."""
+    learnt = labelled(caller, *FRAMES[:2], energies=[-100.0, -100.3])["state"]
+    assert learnt["composition"] == "H2O"
+    doubled = {
+        "numbers": WATER["numbers"] * 2,
+        "positions": [*WATER["positions"], *([x + 5.0, y, z] for x, y, z in WATER["positions"])],
+    }
+    reply = labelled(caller, SALT, doubled, FRAMES[2], energies=[1.0, 2.0, None], state=learnt)
+    *others, own = reply["results"]
+    assert [result["error"]["code"] for result in others] == ["composition-mismatch"] * 2
+    assert [result["error"]["errors"][0]["pointer"] for result in others] == [
+        "/structures/0",
+        "/structures/1",
+    ]
+    assert "H2O" in others[0]["error"]["detail"]
+    assert own["status"] == "ok"
+    assert reply["state"] == learnt
+
+
+def test_the_first_label_fixes_the_composition_for_the_rest_of_its_request(
+    caller: AsgiCaller,
+) -> None:
+    unknown = {**WATER, "numbers": [UNKNOWN_ELEMENT, 1, 1]}
+    reply = labelled(
+        caller, unknown, SALT, WATER, SALT, FRAMES[1], energies=[9.0, None, 1.0, 1.0, 1.2]
+    )
+    assert [result["status"] for result in reply["results"]] == ["error", "ok", "ok", "error", "ok"]
+    assert reply["results"][3]["error"]["code"] == "composition-mismatch"
+    assert (reply["state"]["composition"], reply["state"]["n"]) == ("H2O", 1)
+
+
+@pytest.mark.parametrize(
+    ("structure", "code"), [(COINCIDENT, "invalid-structure"), (SALT, "composition-mismatch")]
+)
+def test_strict_handling_answers_the_error_of_the_only_structure(
+    caller: AsgiCaller, structure: dict[str, Any], code: str
+) -> None:
+    state = {**GOOD_STATE, "composition": "H2O"}
+    asked = document(structure, energies=[1.0], threshold=THRESHOLD, state=state)
+    assert caller.predict(asked, LABELS).status_code == 200
+    reply = caller.predict(asked, LABELS, prefer="handling=strict")
+    assert (reply.status_code, reply.json()["code"]) == (422, code)
+    assert reply.headers["preference-applied"] == "handling=strict"

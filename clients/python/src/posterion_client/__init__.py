@@ -16,6 +16,7 @@ from posterion_client._catalog import ModelCard, ModelVersion, ServiceInfo
 from posterion_client._client import Client
 from posterion_client._encoding import Encoding
 from posterion_client._errors import (
+    CompositionMismatch,
     ConnectionFailed,
     DeadlineExceeded,
     Draining,
@@ -50,6 +51,7 @@ from posterion_client._errors import (
     UnsupportedMediaType,
     UnsupportedProperty,
 )
+from posterion_client._labels import Judgement, LabelState, Lesson
 from posterion_client._problem import Fault, Problem
 from posterion_client._request import PredictOptions
 from posterion_client._results import (
@@ -69,6 +71,7 @@ __all__ = [
     "AsyncClient",
     "AsyncPacer",
     "Client",
+    "CompositionMismatch",
     "ConnectionFailed",
     "DeadlineExceeded",
     "Draining",
@@ -84,6 +87,9 @@ __all__ = [
     "InvalidReply",
     "InvalidRequest",
     "InvalidStructure",
+    "Judgement",
+    "LabelState",
+    "Lesson",
     "MalformedBody",
     "MethodNotAllowed",
     "ModelCard",

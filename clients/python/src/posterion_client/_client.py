@@ -18,12 +18,13 @@ from posterion_client._catalog import (
 )
 from posterion_client._encoding import Encoding
 from posterion_client._errors import PosterionError
-from posterion_client._exchange import Call, document_of, error_of_failure
+from posterion_client._exchange import document_of
 from posterion_client._fields import Node
-from posterion_client._refusals import error_of_response
+from posterion_client._labels import Judgement, LabelState, Lesson, check_labels
 from posterion_client._request import Indexed, PredictOptions, Target, chunks
 from posterion_client._results import Prediction
-from posterion_client._retry import Attempts, Pacer, RetryPolicy, SystemPacer
+from posterion_client._retry import Pacer, RetryPolicy, SystemPacer
+from posterion_client._sending import Sender
 from posterion_client._session import (
     CONNECTION_LIMITS,
     DEFAULT_TIMEOUT,
@@ -31,6 +32,7 @@ from posterion_client._session import (
     Question,
     Session,
     only_one,
+    question_about,
     raise_first,
     sort_structures,
 )
@@ -86,13 +88,14 @@ class Client:
             encoding=encoding,
             timeout=timeout,
         )
-        self._retry = retry or RetryPolicy()
-        self._pacer = pacer or SystemPacer()
         self._http = httpx.Client(
             headers={"User-Agent": USER_AGENT, **(headers or {})},
             limits=CONNECTION_LIMITS,
             transport=transport,
             trust_env=not is_this_machine(self._session.url),
+        )
+        self._sender = Sender(
+            http=self._http, retry=retry or RetryPolicy(), pacer=pacer or SystemPacer()
         )
 
     @property
@@ -195,6 +198,45 @@ class Client:
             found.update(zip((entry.index for entry in part), outcomes, strict=True))
         return [found[index] for index in range(len(structures))]
 
+    def learn(
+        self,
+        structures: "Sequence[Structure | Atoms]",
+        energies: Sequence[float | None],
+        *,
+        threshold: float,
+        state: LabelState | None = None,
+        options: PredictOptions | None = None,
+    ) -> Lesson:
+        """Compare reference energies with predicted ones, and say how far these can be trusted.
+
+        Args:
+            structures: `Structure` or ASE ``Atoms`` objects, in the order of the trajectory.
+            energies: Reference energy of each, eV; None where only the confidence is wanted.
+            threshold: Error of an energy that is still acceptable, eV.
+            state: Of the last lesson, whose sample set answers again even where a newer one
+                is served; None begins with the model and version of the client.
+            options: Of these, ``precision``, ``n_samples`` and ``deadline_s`` apply.
+
+        Returns:
+            One judgement per structure, or its error in its place, and the state for the
+            next call. A structure that errs teaches nothing.
+
+        Raises:
+            PosterionError: If a request fails as a whole; the state is then still good.
+        """
+        good, wrong = sort_structures(structures)
+        labels = check_labels(energies, n_structures=len(structures), threshold=threshold)
+        if state is None:
+            state = self._session.first_state(self._session.target, self.model())
+        question = question_about(state, options)
+        found: dict[int, Judgement | PosterionError] = dict(wrong)
+        for part in chunks(good):
+            call = self._session.labels_call(question, part, labels, state)
+            lesson = self._session.read_lesson(question, part, self._sender.exchange(call))
+            state = lesson.state
+            found.update(zip((entry.index for entry in part), lesson.results, strict=True))
+        return Lesson(results=tuple(found[index] for index in range(len(structures))), state=state)
+
     def models(self) -> tuple[ModelCard, ...]:
         """The current version of every model served."""
         return read_cards(self._get("/v1/models"))
@@ -218,7 +260,7 @@ class Client:
         """Whether the service answers predictions now; asked once, never repeated."""
         call = self._session.get_call("/readyz")
         try:
-            return self._attempt(call).is_success
+            return self._sender.attempt(call).is_success
         except httpx.TransportError:
             return False
 
@@ -240,34 +282,8 @@ class Client:
     def _ask(
         self, question: Question, asked: Sequence[Indexed]
     ) -> list[Prediction | PosterionError]:
-        response = self._exchange(self._session.predict_call(question, asked))
+        response = self._sender.exchange(self._session.predict_call(question, asked))
         return self._session.read_predictions(question, asked, response)
 
     def _get(self, path: str) -> Node:
-        return document_of(self._exchange(self._session.get_call(path)))
-
-    def _exchange(self, call: Call) -> httpx.Response:
-        attempts = Attempts(self._retry, started_s=self._pacer.now(), deadline_s=call.deadline_s)
-        while True:
-            error: PosterionError | None
-            try:
-                response = self._attempt(call)
-            except httpx.HTTPError as failure:
-                error = error_of_failure(failure, call)
-                error.__cause__ = failure
-            else:
-                error = error_of_response(response)
-                if error is None:
-                    return response
-            self._pacer.sleep(
-                attempts.delay_s(error, now_s=self._pacer.now(), chance=self._pacer.random())
-            )
-
-    def _attempt(self, call: Call) -> httpx.Response:
-        return self._http.request(
-            call.method,
-            call.url,
-            headers=dict(call.headers),
-            content=call.content,
-            timeout=call.timeout,
-        )
+        return document_of(self._sender.exchange(self._session.get_call(path)))

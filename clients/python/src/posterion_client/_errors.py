@@ -10,6 +10,7 @@ PosterionError
 │   ├── InvalidStructure      invalid-structure      422, also found before sending
 │   ├── UnsupportedElement    unsupported-element    422
 │   ├── UnsupportedProperty   unsupported-property   422
+│   ├── CompositionMismatch   composition-mismatch   422, of labels only
 │   ├── StructureTooLarge     structure-too-large    413
 │   ├── EvaluationFailed      evaluation-failed      500
 │   └── NonFiniteResult       non-finite-result      500
@@ -65,14 +66,13 @@ class PosterionError(Exception):
         self.detail = detail
         self.index = index
         self.attempts = 1
-        self.status = problem.status if problem else None
-        self.faults = problem.faults if problem else ()
-        self.retry_after_s = problem.retry_after_s if problem else None
-        self.request_id = problem.request_id if problem else None
-        if problem is not None:
-            self.code = problem.code
-            if problem.retryable is not None:
-                self.retryable = type(self).retryable and problem.retryable
+        said = problem or Problem(code=self.code)
+        self.code = said.code
+        self.status = said.status
+        self.faults = said.faults
+        self.retry_after_s = said.retry_after_s
+        self.request_id = said.request_id
+        self.retryable = self.retryable and said.retryable is not False
 
     def __str__(self) -> str:
         """One paragraph: code, structure, sentence, places, how often it was tried."""
@@ -152,6 +152,12 @@ class UnsupportedProperty(StructureError):
     """The model does not describe what was asked, e.g. a charge."""
 
     code = "unsupported-property"
+
+
+class CompositionMismatch(StructureError):
+    """What labels have taught is of another composition than the structure's."""
+
+    code = "composition-mismatch"
 
 
 class StructureTooLarge(StructureError):

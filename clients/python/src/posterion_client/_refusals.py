@@ -18,6 +18,7 @@ _KINDS: Final[Mapping[str, type[errors.PosterionError]]] = {
         errors.InvalidStructure,
         errors.UnsupportedElement,
         errors.UnsupportedProperty,
+        errors.CompositionMismatch,
         errors.StructureTooLarge,
         errors.EvaluationFailed,
         errors.NonFiniteResult,

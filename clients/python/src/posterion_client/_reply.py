@@ -1,7 +1,8 @@
 """How the reply of a predict request becomes typed results."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from posterion_client._errors import InvalidReply, PosterionError
 from posterion_client._fields import Node
@@ -17,6 +18,8 @@ from posterion_client._results import (
     Timing,
     Uncertainty,
 )
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +47,32 @@ def read_origin(document: Node, request_id: str | None) -> Origin:
 def read_results(
     document: Node, origin: Origin, asked: Sequence[Indexed]
 ) -> list[Prediction | PosterionError]:
-    """Read one result per structure asked about, in the order of the request.
+    """Read one prediction or error per structure asked about, in the order of the request.
+
+    Raises:
+        InvalidReply: If a result is missing, out of order or not of its structure's shape.
+    """
+    return read_outcomes(
+        document,
+        origin,
+        asked,
+        lambda result, entry: _read_prediction(result, origin, entry.structure.n_atoms),
+    )
+
+
+def read_outcomes(
+    document: Node,
+    origin: Origin,
+    asked: Sequence[Indexed],
+    read: Callable[[Node, Indexed], Result],
+) -> list[Result | PosterionError]:
+    """Read one result or error per structure asked about, in the order of the request.
+
+    Args:
+        document: The reply.
+        origin: What all its results share.
+        asked: The structures.
+        read: Reads the result of a structure without an error.
 
     Raises:
         InvalidReply: If a result is missing, out of order or not of its structure's shape.
@@ -52,13 +80,13 @@ def read_results(
     results = document["results"].items()
     if len(results) != len(asked):
         raise InvalidReply(f"asked for {len(asked)} results, the reply holds {len(results)}")
-    outcomes: list[Prediction | PosterionError] = []
+    outcomes: list[Result | PosterionError] = []
     for place, (result, entry) in enumerate(zip(results, asked, strict=True)):
         if result["id"].text() != str(place):
             result["id"].refuse(f"the id {place!s} of the structure asked about")
         error = result.get("error")
         if error is None:
-            outcomes.append(_read_prediction(result, origin, entry.structure.n_atoms))
+            outcomes.append(read(result, entry))
         else:
             outcomes.append(
                 error_of_structure(error, index=entry.index, request_id=origin.request_id)

@@ -72,6 +72,11 @@ class Target:
         return "/v1/predict" if self.model is None else f"{self.path}/predict"
 
     @property
+    def labels_path(self) -> str:
+        """Route that takes labels for this target, which must name model and version."""
+        return f"{self.path}/labels"
+
+    @property
     def path(self) -> str:
         """Route of the card of this target, which must name a model."""
         if self.model is None:
@@ -107,16 +112,25 @@ def predict_body(
     structures: Sequence[Structure], options: PredictOptions, encoding: Encoding
 ) -> bytes:
     """Write the body of a predict request."""
-    document: dict[str, object] = {
-        "structures": [_structure_document(structure, encoding) for structure in structures],
+    document = {
+        **evaluation_fields(structures, options, encoding),
         "outputs": _outputs(options),
         "uncertainty": {"samples": options.samples},
+    }
+    return encode_document(document, encoding)
+
+
+def evaluation_fields(
+    structures: Sequence[Structure], options: PredictOptions, encoding: Encoding
+) -> dict[str, object]:
+    """What every request that evaluates structures says."""
+    return {
+        "structures": [_structure_document(structure, encoding) for structure in structures],
         "units": {"length": "angstrom", "energy": "eV"},
         "precision": options.precision,
         "n_samples": options.n_samples,
         "deadline_ms": None if options.deadline_s is None else round(options.deadline_s * 1000),
     }
-    return encode_document(document, encoding)
 
 
 def _structure_document(structure: Structure, encoding: Encoding) -> dict[str, object]:

@@ -14,6 +14,7 @@ from typing import Final
 
 import httpx
 
+from posterion_client._catalog import ModelCard
 from posterion_client._encoding import MEDIA_TYPES, PROBLEM_TYPE, Encoding
 from posterion_client._errors import (
     InvalidArgument,
@@ -23,8 +24,10 @@ from posterion_client._errors import (
     StructureError,
 )
 from posterion_client._exchange import Call, document_of
+from posterion_client._fields import Node
+from posterion_client._labels import Labels, LabelState, Lesson, labels_body, read_lesson
 from posterion_client._problem import Problem
-from posterion_client._reply import read_origin, read_results
+from posterion_client._reply import Origin, read_origin, read_results
 from posterion_client._request import Indexed, PredictOptions, Target, predict_body
 from posterion_client._results import ModelIdentity, Prediction
 from posterion_client._structure import Structure, as_structure, looks_like_atoms
@@ -115,24 +118,9 @@ class Session:
 
     def predict_call(self, question: Question, asked: Sequence[Indexed]) -> Call:
         """Write a request for predictions."""
-        media_type = MEDIA_TYPES[self.encoding]
-        headers = {
-            "Accept": f"{media_type}, {PROBLEM_TYPE}",
-            "Content-Type": media_type,
-            "X-Request-ID": _new_id(),
-        }
-        digest = self._expected_digest(question)
-        if digest is not None:
-            headers["If-Match"] = f'"{digest}"'
         structures = [entry.structure for entry in asked]
-        return Call(
-            method="POST",
-            url=f"{self.url}{question.target.predict_path}",
-            headers=headers,
-            content=predict_body(structures, question.options, self.encoding),
-            timeout=self._timeout_for(question.options),
-            deadline_s=question.options.deadline_s,
-        )
+        content = predict_body(structures, question.options, self.encoding)
+        return self._post_call(question, question.target.predict_path, content)
 
     def read_predictions(
         self, question: Question, asked: Sequence[Indexed], response: httpx.Response
@@ -143,10 +131,67 @@ class Session:
             InvalidReply: If the reply is not one of the API.
             ModelChanged: If another sample set answered than the one asked for.
         """
+        document, origin = self._read(question, response)
+        return read_results(document, origin, asked)
+
+    def first_state(self, target: Target, card: ModelCard) -> LabelState:
+        """The state before any label; a pinned target is held to its first sample set.
+
+        Args:
+            target: Which model is meant.
+            card: Of the sample set that answers now.
+        """
+        digest = card.digest
+        if self.pin:
+            with self._lock:
+                digest = self._pins.setdefault(target, card.digest)
+        return LabelState(model=card.name, digest=digest)
+
+    def labels_call(
+        self, question: Question, asked: Sequence[Indexed], labels: Labels, state: LabelState
+    ) -> Call:
+        """Write a request with labels."""
+        content = labels_body(
+            asked, labels, state, options=question.options, encoding=self.encoding
+        )
+        return self._post_call(question, question.target.labels_path, content)
+
+    def read_lesson(
+        self, question: Question, asked: Sequence[Indexed], response: httpx.Response
+    ) -> Lesson:
+        """Read what labels taught, and check that the sample set of the state answered.
+
+        Raises:
+            InvalidReply: If the reply is not one of the API.
+            ModelChanged: If another sample set answered than the one asked for.
+        """
+        document, origin = self._read(question, response)
+        return read_lesson(document, origin, asked)
+
+    def _post_call(self, question: Question, path: str, content: bytes) -> Call:
+        media_type = MEDIA_TYPES[self.encoding]
+        headers = {
+            "Accept": f"{media_type}, {PROBLEM_TYPE}",
+            "Content-Type": media_type,
+            "X-Request-ID": _new_id(),
+        }
+        digest = self._expected_digest(question)
+        if digest is not None:
+            headers["If-Match"] = f'"{digest}"'
+        return Call(
+            method="POST",
+            url=f"{self.url}{path}",
+            headers=headers,
+            content=content,
+            timeout=self._timeout_for(question.options),
+            deadline_s=question.options.deadline_s,
+        )
+
+    def _read(self, question: Question, response: httpx.Response) -> tuple[Node, Origin]:
         document = document_of(response)
         origin = read_origin(document, response.headers.get("x-request-id"))
         self._check_digest(question, origin.model)
-        return read_results(document, origin, asked)
+        return document, origin
 
     def _timeout_for(self, options: PredictOptions) -> httpx.Timeout:
         read_s = self.timeout.read
@@ -172,6 +217,22 @@ class Session:
             )
 
 
+def question_about(state: LabelState, options: PredictOptions | None) -> Question:
+    """What is asked when labels are compared with the sample set of a state.
+
+    Raises:
+        InvalidArgument: If the options ask for what such a reply does not hold.
+    """
+    options = options or PredictOptions()
+    if options.stress or options.samples != "none" or not options.uncertainty:
+        raise InvalidArgument(
+            "labels are compared with energies and their uncertainty: of the options, only "
+            "precision, n_samples and deadline_s apply"
+        )
+    target = Target(model=state.model, version=state.digest)
+    return Question(target=target, options=options, digest=state.digest)
+
+
 def sort_structures(structures: object) -> tuple[list[Indexed], dict[int, StructureError]]:
     """Read what a caller passed: the structures to send, and those found wrong before.
 
@@ -179,7 +240,9 @@ def sort_structures(structures: object) -> tuple[list[Indexed], dict[int, Struct
         InvalidArgument: If it is not a sequence of structures.
     """
     if isinstance(structures, Structure) or looks_like_atoms(structures):
-        raise InvalidArgument("predict_many takes a sequence of structures; use predict for one")
+        raise InvalidArgument(
+            "expected a sequence of structures, got a single one; use predict for it, or a list"
+        )
     if not isinstance(structures, Sequence):
         raise InvalidArgument(
             f"structures must be a sequence, got {type(structures).__name__}; pass list(...)"

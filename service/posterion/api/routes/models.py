@@ -6,9 +6,12 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from posterion.api.backend import ModelCard
+from posterion.api.codec import MediaType
 from posterion.api.dependencies import AcceptDep, ServiceDep, document_response, model_path
+from posterion.api.replies import version_headers
+from posterion.api.routes.reading import ReadRoute
 
-router = APIRouter(prefix="/v1/models")
+router = APIRouter(prefix="/v1/models", route_class=ReadRoute)
 
 
 @router.get("")
@@ -24,8 +27,7 @@ async def list_models(service: ServiceDep, accept: AcceptDep) -> Response:
 @router.get("/{model}")
 async def model_card(service: ServiceDep, accept: AcceptDep, model: str) -> Response:
     """Card of the current version of one model."""
-    card = service.backend.card(model_path(model).name, None)
-    return document_response(_card_document(card), accept)
+    return _card_response(service.backend.card(model_path(model).name, None), accept)
 
 
 @router.get("/{model}/versions")
@@ -42,8 +44,13 @@ async def version_card(
 ) -> Response:
     """Card of one version, named by its digest, its beginning, or an alias."""
     path = model_path(model, version)
-    card = service.backend.card(path.name, path.version)
-    return document_response(_card_document(card), accept)
+    return _card_response(service.backend.card(path.name, path.version), accept)
+
+
+def _card_response(card: ModelCard, media_type: MediaType) -> Response:
+    response = document_response(_card_document(card), media_type)
+    response.headers.update(version_headers(card))
+    return response
 
 
 def _card_document(card: ModelCard) -> dict[str, object]:

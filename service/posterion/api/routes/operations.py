@@ -7,10 +7,11 @@ from posterion.api.backend import Health
 from posterion.api.codec import MediaType
 from posterion.api.dependencies import ServiceDep, document_response
 from posterion.api.docs_page import CONTENT_SECURITY_POLICY, docs_page
+from posterion.api.routes.reading import ReadRoute
 from posterion.errors import NotReady
 from posterion.observability.metrics import METRICS_MEDIA_TYPE, ServedModel
 
-router = APIRouter()
+router = APIRouter(route_class=ReadRoute)
 
 
 @router.get("/livez")

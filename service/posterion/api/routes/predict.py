@@ -1,5 +1,6 @@
 """Predictions: energies, forces, stress and their uncertainty for some structures."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
@@ -16,12 +17,11 @@ from posterion.api.dependencies import (
 )
 from posterion.api.disconnect import run_while_connected
 from posterion.api.errors import problem_response
-from posterion.api.labels import check_state, write_labels
+from posterion.api.labels import check_state, judge, write_lesson
 from posterion.api.negotiation import check_if_match, reply_media_type, request_media_type
 from posterion.api.parsing import PredictWork
 from posterion.api.prediction import Answer, single_error
-
-MODEL_HEADER = "Posterion-Model"
+from posterion.api.replies import version_headers
 
 router = APIRouter(prefix="/v1")
 
@@ -63,11 +63,11 @@ class PredictCall:
         predictions = self._service.predictions
         work = await predictions.read(await self._request.body(), body_type, self._record)
         answer = await self._evaluate(work, model, path)
-        strict = self._strict_error(answer)
+        strict = self._strict_error(answer.outcomes, answer.model)
         if strict is not None:
             return strict
         content = await predictions.write(answer, reply_type, self._record)
-        return Response(content, media_type=str(reply_type), headers=_headers(answer.model))
+        return Response(content, media_type=str(reply_type), headers=version_headers(answer.model))
 
     async def learn(self, path: ModelPath) -> Response:
         """Compare the labels of the request with one version.
@@ -76,7 +76,8 @@ class PredictCall:
             path: The model and version to compare with.
 
         Returns:
-            The reply; 200 even where structures have errors of their own.
+            The reply; 200 even where every structure has an error of its own, unless the
+            caller prefers otherwise.
         """
         model, body_type, reply_type = self._begin(path)
         predictions = self._service.predictions
@@ -84,8 +85,12 @@ class PredictCall:
         check_state(work, model.digest)
         answer = await self._evaluate(work.predict, model, path)
         check_state(work, answer.model.digest)
-        content = write_labels(work, answer, reply_type, self._record)
-        return Response(content, media_type=str(reply_type), headers=_headers(answer.model))
+        lesson = judge(work, answer)
+        strict = self._strict_error(lesson.outcomes, answer.model)
+        if strict is not None:
+            return strict
+        content = write_lesson(lesson, answer, reply_type, self._record)
+        return Response(content, media_type=str(reply_type), headers=version_headers(answer.model))
 
     def _begin(self, path: ModelPath) -> tuple[ModelIdentity, MediaType, MediaType]:
         """Refuse by the headers; the version that would answer, and both encodings."""
@@ -104,15 +109,15 @@ class PredictCall:
         self._record.version = answer.model.version
         return answer
 
-    def _strict_error(self, answer: Answer) -> Response | None:
-        error = single_error(answer)
+    def _strict_error(self, outcomes: Sequence[object], model: ModelIdentity) -> Response | None:
+        error = single_error(outcomes)
         if error is None or not self._preferences.strict:
             return None
         return problem_response(
             error,
             self._record,
             pointer_prefix="/structures/0",
-            headers={**_headers(answer.model), "Preference-Applied": "handling=strict"},
+            headers={**version_headers(model), "Preference-Applied": "handling=strict"},
         )
 
 
@@ -135,7 +140,3 @@ async def predict_model(call: PredictCallDep, model: str) -> Response:
 async def predict_version(call: PredictCallDep, model: str, version: str) -> Response:
     """Predict with one version of a model, named by digest, its beginning, or an alias."""
     return await call.answer(model_path(model, version))
-
-
-def _headers(model: ModelIdentity) -> dict[str, str]:
-    return {"ETag": f'"{model.digest}"', MODEL_HEADER: f"{model.name}@{model.version}"}

@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from posterion.api.codec import MediaType
 from posterion.api.dependencies import AcceptDep, ServiceDep, document_response
+from posterion.api.routes.reading import ReadRoute
 from posterion.api.schemas import Output
 from posterion.api.settings import ApiSettings
 from posterion.structures.evaluation import Precision, SamplesDetail
@@ -15,7 +16,7 @@ from posterion.structures.units import EnergyUnit, LengthUnit
 
 API_VERSIONS: Final = ("v1",)
 
-router = APIRouter()
+router = APIRouter(route_class=ReadRoute)
 
 
 @router.get("/v1")
