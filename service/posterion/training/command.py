@@ -10,11 +10,12 @@ from rich.table import Table
 
 from posterion.observability.progress import progress_bars
 from posterion.training.config import TrainingConfig, load_config
-from posterion.training.job import Published, carry_out
+from posterion.training.job import Published, finish
 from posterion.training.methods.registry import method_of
 from posterion.training.plan import plan_run
 from posterion.training.recalibration import recalibrate
 from posterion.training.worker import Progress
+from posterion.training.workers import run_workers
 from posterion_store import Store
 
 
@@ -60,13 +61,9 @@ def run_training(
                 note=progress.message,
             )
 
-        published = carry_out(
-            plan,
-            store=target,
-            report=report,
-            alias=alias,
-            accept_diagnostics=accept_diagnostics,
-        )
+        tasks = [plan.task(members) for members in plan.groups]
+        run_workers(tasks, n_workers=plan.n_workers, report=report)
+        published = finish(plan, store=target, alias=alias, accept_diagnostics=accept_diagnostics)
     _summarise(console, config, published, store=target.url, alias=alias)
 
 

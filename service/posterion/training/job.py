@@ -87,24 +87,7 @@ def train(
         PosterionError: Whatever went wrong; checkpoints stay.
         StoreError: If the store refuses.
     """
-    return carry_out(
-        plan_run(config, folder),
-        store=store,
-        report=report,
-        alias=alias,
-        accept_diagnostics=accept_diagnostics,
-    )
-
-
-def carry_out(
-    plan: RunPlan,
-    *,
-    store: Store,
-    report: Callable[[Progress], None],
-    alias: str,
-    accept_diagnostics: bool,
-) -> Published:
-    """Do what follows the plan; arguments, reply and errors as in `train`."""
+    plan = plan_run(config, folder)
     tasks = [plan.task(chains) for chains in plan.groups]
     run_workers(tasks, n_workers=plan.n_workers, report=report)
     return finish(plan, store=store, alias=alias, accept_diagnostics=accept_diagnostics)
