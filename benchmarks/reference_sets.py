@@ -70,7 +70,7 @@ def hot(name: str) -> Iterator[Atoms]:
 def stretched() -> Iterator[Atoms]:
     """Ethanol at 300, 400 and 500 K with one bond 10 to 60 % longer than it was."""
     rng = np.random.default_rng(HOT.seed)
-    frames = []
+    frames: list[Atoms] = []
     for temperature in (300.0, 400.0, 500.0):
         plan = replace(HOT, n_frames=20, n_trajectories=2, temperature_K=temperature)
         frames.extend(explore(molecule(ETHANOL), CHEAP, plan))
@@ -114,7 +114,7 @@ def one_bond_longer(atoms: Atoms, bond: str, stretch: float, rng: np.random.Gene
     if groups[a] == groups[b]:
         raise ValueError(f"the bond of atoms {a} and {b} is part of a ring")
     moving, fixed = (a, b) if (groups == groups[a]).sum() < (groups == groups[b]).sum() else (b, a)
-    longer = atoms.copy()
+    longer: Atoms = atoms.copy()
     direction = atoms.positions[moving] - atoms.positions[fixed]
     longer.positions[groups == groups[moving]] += stretch * direction
     longer.info |= {"bond": bond, "stretch": float(stretch)}
