@@ -16,26 +16,20 @@ import argparse
 import fcntl
 import json
 import resource
-import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import torch
 from pydantic import JsonValue
 
-from benchmarks.uq_methods import (
-    CONTENDERS,
-    N_SAMPLES,
-    ONE_SEED_CONTENDERS,
-    sections,
-    trunk_sections,
-)
-from benchmarks.uq_tasks import ONE_SEED, TASKS, Folders, StrangeSet, Task
+from benchmarks.uq_cells import SEEDS, Cell, configuration, wanted_cells
+from benchmarks.uq_frames import Folders, StrangeSet
+from benchmarks.uq_methods import CONTENDERS, N_SAMPLES
+from benchmarks.uq_tasks import TASKS
 from posterion.evaluation.bank_evaluation import Evaluated, evaluate_frames
 from posterion.evaluation.frame_file import read_frame_file
 from posterion.evaluation.record import estimates_document, hardware, scores_document
@@ -44,7 +38,6 @@ from posterion.inference.bank import VectorizedEngine
 from posterion.inference.loading import SampleBank, load_bank
 from posterion.network.functional import NetworkFunction
 from posterion.structures.ase_io import LabelledFrame
-from posterion.training.config import TrainingConfig
 from posterion.training.datasets import split_frames
 from posterion.training.job import train
 from posterion.training.worker import Progress
@@ -52,93 +45,8 @@ from posterion_store import Store
 from posterion_store.names import utc_now
 
 RESULTS: Final = Path(__file__).parent / "results" / "uq_quality"
-SEEDS: Final = (0, 1, 2)
 QUICK_BUDGET: Final = 4_000
 RESAMPLES: Final = 400
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
-    """One method on one task with one seed."""
-
-    task: str
-    method: str
-    seed: int
-
-    @property
-    def name(self) -> str:
-        """Name of its bank."""
-        return f"{self.task}-{self.method}-{self.seed}"
-
-    @property
-    def training(self) -> str:
-        """Name of its run folder: cells that optimise the same networks have the same one."""
-        return f"{self.task}-{CONTENDERS[self.method].training or self.method}-{self.seed}"
-
-    def result(self, results: Path) -> Path:
-        """File of its scores."""
-        return results / self.task / f"{self.method}-{self.seed}.json"
-
-
-def wanted_cells(tasks: Sequence[str], methods: Sequence[str], seeds: Sequence[int]) -> list[Cell]:
-    """The cells of the table, the first seed of everything before the second."""
-    return [
-        Cell(task=task, method=method, seed=seed)
-        for seed in seeds
-        for task in tasks
-        for method in methods
-        if task not in ONE_SEED or (seed == SEEDS[0] and method in ONE_SEED_CONTENDERS)
-    ]
-
-
-def configuration(
-    cell: Cell, task: Task, *, budget: int, store: str = ""
-) -> tuple[TrainingConfig | None, TrainingConfig]:
-    """The training runs of a cell: that of the trunk, if it has one, and its own.
-
-    Args:
-        cell: Task, method and seed.
-        task: The task itself.
-        budget: Minibatch gradients at cost 1.
-        store: Where the trunk is published.
-
-    Returns:
-        Both configurations.
-    """
-    contender = CONTENDERS[cell.method]
-    own = sections(contender, budget=budget, epsilon=task.epsilon)
-    if not contender.trunk:
-        return None, _configuration(cell.name, cell, task, own)
-    name = f"{cell.training}-trunk"
-    trunk = _configuration(name, cell, task, trunk_sections(contender, budget=budget))
-    own["prior"] = {"kind": "transfer", "store": store, "bank": name, "std": 1.0}
-    return trunk, _configuration(cell.name, cell, task, own)
-
-
-def _configuration(
-    name: str, cell: Cell, task: Task, own: Mapping[str, JsonValue]
-) -> TrainingConfig:
-    return TrainingConfig.model_validate(
-        {
-            "name": name,
-            "description": f"Benchmark uq_quality: {task.title}.",
-            "licence": "not for distribution",
-            "level_of_theory": task.level_of_theory,
-            "data_source": task.source,
-            "batch_size": task.batch_size,
-            "seed": cell.seed,
-            "data": dict(task.data),
-            "network": dict(task.network),
-            "likelihood": dict(task.likelihood),
-            "execution": {
-                "device": "auto",
-                "compile": "always" if shutil.which("g++") else "never",
-                "max_parallel_chains": 1,
-                "log_every": 100,
-            },
-            **own,
-        }
-    )
 
 
 def run_cell(cell: Cell, folders: Folders, *, quick: bool) -> dict[str, JsonValue]:

@@ -7,43 +7,13 @@ their uncertainty. Every number that decides the cost of a cell stands here.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
 import ase.io
 import numpy as np
-from ase import Atoms
 from pydantic import JsonValue
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Folders:
-    """Where things lie.
-
-    Attributes:
-        data: Ab initio data sets.
-        reference: Output of ``benchmarks/reference_sets.py``; None = sets from it are left out.
-        work: Derived files, run folders and the store, outside the repository.
-    """
-
-    data: Path
-    reference: Path | None
-    work: Path
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StrangeSet:
-    """Frames that a bank of the task was not trained for.
-
-    Attributes:
-        name: Name in tables.
-        path: Labelled frames.
-        max_frames: At most so many, evenly spaced over the file.
-    """
-
-    name: str
-    path: Path
-    max_frames: int = 150
+from benchmarks.uq_frames import FAR, Folders, StrangeSet, far_stretched, subset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,14 +102,14 @@ def ammonia(folders: Folders) -> Task:
         level_of_theory="BP86-D3/def2-SVP",
         source="learningmatter-mit/Atomistic-Adversarial-Attacks, MIT",
         data={
-            "files": [str(_subset(folders, "ammonia-low", frames, low))],
+            "files": [str(subset(folders, "ammonia-low", frames, low))],
             "n_train": int(low.sum()) - 36,
             "n_calibration": 20,
             "n_report": 16,
             "seed": SPLIT_SEED,
         },
         strange=(
-            StrangeSet(name="higher energy", path=_subset(folders, "ammonia-high", frames, ~low)),
+            StrangeSet(name="higher energy", path=subset(folders, "ammonia-high", frames, ~low)),
         ),
         budget=24_000,
         epsilon=0.025,
@@ -174,7 +144,7 @@ def silicon(folders: Folders) -> Task:
         level_of_theory="PBE (by its literature)",
         source="materialsvirtuallab/mlearn, BSD-3-Clause",
         data={
-            "files": [str(_subset(folders, "silicon-bulk", frames, bulk))],
+            "files": [str(subset(folders, "silicon-bulk", frames, bulk))],
             "n_train": n_train,
             "n_calibration": 25,
             "n_report": 20,
@@ -183,7 +153,7 @@ def silicon(folders: Folders) -> Task:
         strange=tuple(
             StrangeSet(
                 name=group.lower(),
-                path=_subset(folders, f"silicon-{group.lower()}", frames, groups == group),
+                path=subset(folders, f"silicon-{group.lower()}", frames, groups == group),
                 max_frames=30,
             )
             for group in ("Surface", "Vacancy")
@@ -248,7 +218,7 @@ def _rmd17_task(
         ] + sets
         stretched = folders.reference / f"{molecule}-stretched.extxyz"
         if stretched.exists():
-            sets.append(StrangeSet(name=FAR, path=_far_stretched(folders, stretched)))
+            sets.append(StrangeSet(name=FAR, path=far_stretched(folders, stretched)))
     data: dict[str, JsonValue] = {
         "files": [str(folders.data / f"rmd17_{molecule}_train01.extxyz")],
         "n_train": train,
@@ -267,18 +237,6 @@ def _rmd17_task(
         strange=tuple(sets),
         budget=budget,
     )
-
-
-FAR: Final = "stretched by 25 % or more"
-FAR_STRETCH: Final = 0.25
-"""In training one frame in 28 has a C-H bond 10 % above the mean, the longest is 16 % above: a
-short stretch of a bond that was short is ordinary."""
-
-
-def _far_stretched(folders: Folders, path: Path) -> Path:
-    frames = list(ase.io.iread(path))
-    far = np.array([atoms.info["stretch"] >= FAR_STRETCH for atoms in frames])
-    return _subset(folders, f"{path.stem}-far", frames, far)
 
 
 def _botnet_task(
@@ -308,12 +266,3 @@ def _botnet_task(
         strange=(StrangeSet(name=strange, path=folders.data / others),),
         budget=budget,
     )
-
-
-def _subset(folders: Folders, name: str, frames: Sequence[Atoms], chosen: np.ndarray) -> Path:
-    """Write some frames of a file to the work folder, once."""
-    path = folders.work / "frames" / f"{name}.extxyz"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        ase.io.write(path, [atoms for atoms, wanted in zip(frames, chosen, strict=True) if wanted])
-    return path

@@ -20,6 +20,16 @@ PRECONDITIONERS: dict[str, dict[str, Any]] = {
     "amsgrad": {"learning_rate": 1e-3},
 }
 
+SMALL_NETWORK: dict[str, Any] = {
+    "cutoff": 3.0,
+    "n_layers": 2,
+    "n_features": 4,
+    "l_max": 1,
+    "n_radial": 4,
+    "radial_hidden": 8,
+    "readout_hidden": 4,
+}
+
 
 def training_config(
     files: tuple[Path, ...] = (Path("frames.extxyz"),), **changes: object
@@ -35,15 +45,7 @@ def training_config(
         "n_chains": 2,
         "seed": 3,
         "data": {"files": list(files), "n_train": N_DATA, "n_calibration": 40, "n_report": 20},
-        "network": {
-            "cutoff": 3.0,
-            "n_layers": 2,
-            "n_features": 4,
-            "l_max": 1,
-            "n_radial": 4,
-            "radial_hidden": 8,
-            "readout_hidden": 4,
-        },
+        "network": SMALL_NETWORK,
         "pretraining": {"steps": 20, "learning_rate": 0.02, "average_decay": 0.9},
         "method": sampler(),
         "execution": {

@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 from pydantic import JsonValue
 
+from benchmarks.uq_cells import SEEDS, Cell, configuration, wanted_cells
+from benchmarks.uq_frames import Folders
 from benchmarks.uq_methods import CONTENDERS, N_SAMPLES, sections
-from benchmarks.uq_quality import SEEDS, Cell, configuration, shortened, wanted_cells
-from benchmarks.uq_tasks import ONE_SEED, TASKS, Folders, Task
+from benchmarks.uq_quality import shortened
+from benchmarks.uq_tasks import ONE_SEED, TASKS, Task
 from posterion.training.config import TrainingConfig
 from posterion.training.methods.registry import method_of
 from tests.support.data import REAL_DATA
