@@ -1,6 +1,8 @@
 """Label frames outside the training distribution: hot and stretched ethanol, other molecules.
 
-    python benchmarks/reference_sets.py FOLDER [SET ...]
+    python benchmarks/reference_sets.py FOLDER [SET ...] [--data DIR]
+
+``known-cool``, frames at 300 K of molecules that a bank was made with, needs the rMD17 files.
 
 Geometries come from Langevin dynamics with GFN2-xTB (or from stretching one bond of them),
 labels from PBE/def2-SVP, the level of revised MD17. One SET.geometries.extxyz, SET.extxyz
@@ -56,7 +58,9 @@ BONDS: Final = ("CH", "HO", "CC", "CO")
 
 SMALLEST_STRETCH: Final = 0.1
 LARGEST_STRETCH: Final = 0.6
-SETS: Final = ("ethanol-hot", "ethanol-stretched", *OTHERS)
+KNOWN: Final = ("ethanol", "malonaldehyde", "benzene", "uracil", "toluene")
+COOL: Final = replace(HOT, n_frames=12, n_trajectories=2, temperature_K=300.0)
+SETS: Final = ("ethanol-hot", "ethanol-stretched", *OTHERS, "known-cool")
 
 
 def hot(name: str) -> Iterator[Atoms]:
@@ -65,6 +69,17 @@ def hot(name: str) -> Iterator[Atoms]:
     order = np.random.default_rng(HOT.seed).permutation(len(frames))
     for number in order:
         yield with_source(frames[number], f"{name} at 1000 K, Langevin, GFN2-xTB")
+
+
+def cool(data: Path) -> Iterator[Atoms]:
+    """Frames at 300 K of the smaller molecules of revised MD17, in turn."""
+    sets = []
+    for name in KNOWN:
+        start = next(ase.io.iread(data / f"rmd17_{name}_train01.extxyz"))
+        bare = Atoms(start.numbers, positions=start.positions)
+        sets.append([with_source(f, f"{name} at 300 K") for f in explore(bare, CHEAP, COOL)])
+    for frames in zip(*sets, strict=True):
+        yield from frames
 
 
 def stretched() -> Iterator[Atoms]:
@@ -128,22 +143,27 @@ def with_source(frame: Atoms, source: str) -> Atoms:
     return frame
 
 
-def geometries(name: str, folder: Path) -> list[Atoms]:
+def geometries(name: str, folder: Path, data: Path | None) -> list[Atoms]:
     """Make the geometries of a set, or read them if they are there."""
     path = folder / f"{name}.geometries.extxyz"
     if not path.exists():
-        frames = list(
-            stretched() if name == "ethanol-stretched" else hot(OTHERS.get(name, ETHANOL))
-        )
+        if name == "known-cool":
+            if data is None:
+                sys.exit("known-cool starts from the rMD17 files: say where with --data")
+            frames = list(cool(data))
+        elif name == "ethanol-stretched":
+            frames = list(stretched())
+        else:
+            frames = list(hot(OTHERS.get(name, ETHANOL)))
         unfinished = path.with_suffix(".part")
         ase.io.write(unfinished, frames, format="extxyz")
         unfinished.rename(path)
     return list(ase.io.read(path, index=":"))
 
 
-def label_set(name: str, folder: Path) -> None:
+def label_set(name: str, folder: Path, data: Path | None) -> None:
     """Label the frames of a set that have no label yet."""
-    frames = geometries(name, folder)
+    frames = geometries(name, folder, data)
     file = FrameFile(folder / f"{name}.extxyz")
     done = finished(frames, LEVEL, file)
     todo = [index for index in range(len(frames)) if index not in done]
@@ -174,12 +194,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Label frames outside the training data.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("sets", nargs="*", metavar="SET", help=", ".join(SETS))
+    parser.add_argument("--data", type=Path, help="folder of the rMD17 files, for known-cool")
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     for name in arguments.sets or SETS:
         if name not in SETS:
             parser.error(f"no set {name!r}; there are {', '.join(SETS)}")
-        label_set(name, arguments.folder)
+        label_set(name, arguments.folder, arguments.data)
 
 
 if __name__ == "__main__":
