@@ -105,7 +105,8 @@ def report(results: Mapping[str, Mapping[str, Sequence[Document]]]) -> str:
         (
             "Written by `python -m benchmarks.uq_report` from `benchmarks/results/uq_quality`; "
             "`benchmarks/uq_tasks.py` and `uq_methods.py` say what each cell is. Cost is training, "
-            "in minibatch gradients over all members, relative to the budget of the task; K is the "
+            "in minibatch gradients over all members, relative to the budget of the task (above what was "
+            "planned where a divergence made a chain run longer); K is the "
             "number of networks evaluated per answer. NLL in nats per force component, exact "
             "mixture, after calibration on held-out frames. AUROC tells strange frames from "
             "ordinary ones by the largest value over the atoms of a frame. Means over seeds, ± the "
@@ -168,7 +169,11 @@ def _table(
                     by_count[judged["n_samples"]].append(chosen)
         for n_samples, sets in sorted(by_count.items(), reverse=True):
             contender = CONTENDERS[method]
-            cells = [contender.title, f"{contender.cost}", f"{n_samples}", f"{len(sets)}"]
+            cost = statistics.fmean(
+                document["gradient_evaluations"] / document["budget_gradient_evaluations"]
+                for document in documents
+            )
+            cells = [contender.title, f"{cost:.3g}", f"{n_samples}", f"{len(sets)}"]
             cells += [_cell(sets, column) for column in columns]
             lines.append("| " + " | ".join(cells) + " |")
     return lines
