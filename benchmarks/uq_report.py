@@ -105,13 +105,12 @@ def report(results: Mapping[str, Mapping[str, Sequence[Document]]]) -> str:
         (
             "Written by `python -m benchmarks.uq_report` from `benchmarks/results/uq_quality`; "
             "`benchmarks/uq_tasks.py` and `uq_methods.py` say what each cell is. Cost is training, "
-            "in minibatch gradients over all members, relative to the budget of the task (above what was "
-            "planned where a divergence made a chain run longer); K is the "
-            "number of networks evaluated per answer. NLL in nats per force component, exact "
-            "mixture, after calibration on held-out frames. AUROC tells strange frames from "
-            "ordinary ones by the largest value over the atoms of a frame. Means over seeds, ± the "
-            "standard deviation over seeds. Rows appear as cells are measured: one seed is no "
-            "comparison yet."
+            "in minibatch gradients over all members, relative to the budget of the task (more "
+            "than planned where a divergence made a chain run longer); K is the number of networks "
+            "evaluated per answer. NLL in nats per force component, exact mixture, after "
+            "calibration on held-out frames. AUROC tells strange frames from ordinary ones by the "
+            "largest value over the atoms of a frame. Means over seeds, ± the standard deviation "
+            "over seeds. Rows appear as cells are measured: one seed is no comparison yet."
         ),
     ]
     for task, by_method in results.items():
