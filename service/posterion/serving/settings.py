@@ -14,7 +14,7 @@ from pydantic import (
 )
 
 from posterion.api.settings import ApiSettings
-from posterion.bundled import bundled_store
+from posterion.bundled import BUNDLED_BANKS, bundled_store
 from posterion.serving.formation import Cost
 from posterion_store import InvalidName
 from posterion_store.names import DEFAULT_ALIAS, check_alias, check_name
@@ -51,7 +51,7 @@ class ServeSettings(BaseModel):
         store: URL or path of the model store.
         banks: What to serve, each ``NAME`` or ``NAME@ALIAS`` (default alias ``stable``);
             the first is the default model. Empty serves every bank that has a ``stable``
-            version.
+            version, in the order of their names; of the bundled store, ``ethanol`` first.
         in_process: One process under uvicorn instead of Ray Serve.
         replicas: Number of replicas, each with its own copy of the banks; Ray Serve only.
         device: ``auto`` takes a GPU where there is one.
@@ -105,6 +105,15 @@ class ServeSettings(BaseModel):
         if twice:
             raise ValueError(f"each bank may be served once: {twice[0]!r} is named twice")
         return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bundled_order(cls, given: object) -> object:
+        if not isinstance(given, dict) or given.get("banks"):
+            return given
+        if given.get("store", bundled_store()) != bundled_store():
+            return given
+        return {**given, "banks": BUNDLED_BANKS}
 
     @property
     def selections(self) -> tuple[tuple[str, str], ...]:
