@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from posterion.bundled import BUNDLED_BANKS
 from posterion.errors import ConfigurationError
 from posterion.serving.formation import Cost
 from posterion.serving.ray_environment import (
@@ -122,3 +123,10 @@ def test_a_directory_too_deep_for_a_socket_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="temp_dir"):
         make_temp_dir(ServeSettings(temp_dir=deep))
     assert list(deep.iterdir()) == []
+
+
+def test_the_bundled_store_serves_ethanol_first_and_others_what_they_have(tmp_path: Path) -> None:
+    assert ServeSettings().banks == BUNDLED_BANKS
+    assert BUNDLED_BANKS[0] == "ethanol"
+    assert ServeSettings(banks=("chon-small",)).banks == ("chon-small",)
+    assert ServeSettings(store=str(tmp_path)).banks == ()
