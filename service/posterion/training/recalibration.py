@@ -14,7 +14,7 @@ from posterion.training.job import HISTORY_FILE, Outcome, Published, publish
 from posterion.training.likelihood import published_network
 from posterion.training.methods.protocol import BankSamples
 from posterion.training.plan import RunPlan, plan_run
-from posterion_store import Store
+from posterion_store import Manifest, Store
 
 
 def recalibrate(
@@ -59,6 +59,18 @@ def recalibrate(
     return publish(plan, Outcome(samples=samples, history=history), store=store, alias=alias)
 
 
+def _settings(config: TrainingConfig, manifest: Manifest) -> dict[str, tuple[object, object]]:
+    """Settings of the chains here and as the bank records them; priors by their own digest."""
+    # Older banks call the section of the method after the one kind there was.
+    recorded = {
+        "method" if name == "sampler" else name: value
+        for name, value in manifest.sampler.items()
+        if name != "prior"
+    }
+    theirs = TrainingConfig.model_validate(config.model_dump() | recorded)
+    return {name: (getattr(config, name), getattr(theirs, name)) for name in recorded}
+
+
 def _differences(plan: RunPlan, bank: SampleBank) -> list[str]:
     """What contradicts the claim that the plan's chains ended in the bank's samples."""
     manifest = bank.manifest
@@ -70,6 +82,7 @@ def _differences(plan: RunPlan, bank: SampleBank) -> list[str]:
         "energy shifts": (plan.reference.shifts, bank.reference.shifts),
         "energy scale": (plan.reference.scale, bank.reference.scale),
         "level of theory": (plan.split.level_of_theory, manifest.level_of_theory),
+        **_settings(plan.config, manifest),
     }
     return [
         f"{name} {here} here, {there} there"

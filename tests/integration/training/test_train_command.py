@@ -200,11 +200,11 @@ def test_the_same_samples_are_published_with_another_calibration(
 
 def test_samples_of_another_configuration_are_refused(published: Place, tmp_path: Path) -> None:
     document = yaml.safe_load(published.config.read_text())
-    document["data"]["n_train"] = 30
-    document["network"]["cutoff"] = 3.5
+    for section, key, value in (("data", "n_train", 30), ("method", "friction", 0.2)):
+        document[section][key] = value
     other = published.config.with_name("other.yaml")
     other.write_text(yaml.safe_dump(document))
-    with pytest.raises(ConfigurationError, match=r"training frames .* network .* cutoff=3.5"):
+    with pytest.raises(ConfigurationError, match=r"method .*friction=0\.2.* training frames"):
         run_recalibration(other, store=str(published.store), run_dir=tmp_path, alias="stable")
 
 
