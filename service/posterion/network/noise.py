@@ -15,11 +15,7 @@ from torch.nn.functional import softplus
 from posterion.network.config import NoiseKind
 
 LEAST_EVIDENCE: Final = 1e-4
-"""Added to nu and alpha - 1, neither of which may vanish."""
-
-LEAST_BETA: Final = 1e-10
-"""Added to beta / s0^2. Errors determine only the ratio of beta and nu, and the regulariser
-drives nu to its bound: a bound on beta of the same size would then fix every variance."""
+"""Added to nu, alpha - 1 and beta / s0^2, none of which may vanish."""
 
 
 class Evidence(NamedTuple):
@@ -56,12 +52,8 @@ def evidence(noise: Tensor, *, scale: float) -> Evidence:
     Returns:
         Evidence, each part of shape ``(...)``.
     """
-    nu, shape, beta = softplus(noise).unbind(dim=-1)
-    return Evidence(
-        nu=nu + LEAST_EVIDENCE,
-        alpha=1.0 + LEAST_EVIDENCE + shape,
-        beta=scale**2 * (beta + LEAST_BETA),
-    )
+    nu, shape, beta = (softplus(noise) + LEAST_EVIDENCE).unbind(dim=-1)
+    return Evidence(nu=nu, alpha=1.0 + shape, beta=scale**2 * beta)
 
 
 class NoiseModel(Protocol):
