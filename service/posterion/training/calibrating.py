@@ -47,12 +47,14 @@ class Calibrated:
         calibration: Fitted on the calibration frames, measured on the report frames.
         held_out: Predictions and references of the report frames.
         latent_density: Of the training atoms, in the scalars of the first sample.
+        widened: Whether it widens the spread of the forces beyond training.
     """
 
     reference: EnergyReference
     calibration: Calibration
     held_out: HeldOut
     latent_density: LatentDensity
+    widened: bool
 
 
 def calibrate(
@@ -107,4 +109,5 @@ def calibrate(
         calibration=with_measured_coverage(fitted, held_out, dataset_digest=split.report.digest),
         held_out=held_out,
         latent_density=density,
+        widened=wish.latent == "beyond-training",
     )

@@ -5,25 +5,27 @@ from typing import Annotated
 
 import typer
 
+Store = Annotated[
+    str,
+    typer.Option(
+        "--store",
+        envvar="POSTERION_STORE",
+        metavar="URL",
+        help="Where banks are published: a directory (made if missing), file:///path or s3://...",
+    ),
+]
+RunDir = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Run folder, with plots. Default: runs/NAME.")
+]
+
 
 def train(
     config: Annotated[
         Path, typer.Argument(metavar="CONFIG.yaml", help="Data, network, method; see docs/.")
     ],
     *,
-    store: Annotated[
-        str,
-        typer.Option(
-            "--store",
-            envvar="POSTERION_STORE",
-            metavar="URL",
-            help="Where to publish: a directory (made if missing), file:///path or s3://...",
-        ),
-    ],
-    run_dir: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Checkpoints, logs, plots. Default: runs/NAME."),
-    ] = None,
+    store: Store,
+    run_dir: RunDir = None,
     alias: Annotated[str, typer.Option(help="Alias that is moved to the new version.")] = "stable",
     accept_diagnostics: Annotated[
         bool,
@@ -56,18 +58,8 @@ def recalibrate(
         Path, typer.Argument(metavar="CONFIG.yaml", help="The configuration that drew the samples.")
     ],
     *,
-    store: Annotated[
-        str,
-        typer.Option(
-            "--store",
-            envvar="POSTERION_STORE",
-            metavar="URL",
-            help="Where the bank is: a directory, file:///path or s3://...",
-        ),
-    ],
-    run_dir: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Model card, plots. Default: runs/NAME.")
-    ] = None,
+    store: Store,
+    run_dir: RunDir = None,
     alias: Annotated[
         str, typer.Option(help="Version to start from; moved to the new version.")
     ] = "stable",

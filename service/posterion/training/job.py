@@ -29,6 +29,10 @@ from posterion.uncertainty.domain import TrainingDomain, fit_domain
 from posterion_store import BlobRef, DatasetEntry, Manifest, SampleEntry, Store
 
 HISTORY_FILE = "history.png"
+WIDENED = (
+    "Where atoms are rarer than training shows, the latent density widens the spread of their "
+    "forces."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,6 +212,10 @@ def _latent_role(plan: RunPlan, *, n_samples: int) -> LatentRole | None:
     return "beyond-training" if has_spread and plan.config.widen_beyond_training else None
 
 
+def _meaning(plan: RunPlan, *, widened: bool) -> str:
+    return f"{plan.method.meaning} {WIDENED}" if widened else plan.method.meaning
+
+
 def _report_input(
     plan: RunPlan,
     outcome: Outcome,
@@ -241,7 +249,7 @@ def _report_input(
         sampler=sampler_section(config, plan.transfer),
         diagnostics=outcome.samples.diagnostics,
         outcome=plan.method.outcome,
-        meaning=plan.method.meaning,
+        meaning=_meaning(plan, widened=calibrated.widened),
         reading=plan.method.reading,
         software={
             name: importlib.metadata.version(name) for name in ("posterion", "torch", "e3nn")
