@@ -185,6 +185,7 @@ CONTENDERS: Final[Mapping[str, Contender]] = {
     **{
         f"{name}-widened": _widened(name)
         for name in (
+            "mean-variance",
             "deep-ensemble-4",
             "sghmc-1",
             "sghmc-1-cold",

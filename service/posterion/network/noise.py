@@ -60,6 +60,8 @@ class NoiseModel(Protocol):
     """How the outputs of a noise readout are read."""
 
     n_outputs: int
+    epistemic: bool
+    """Whether they tell what is not known about the mean."""
 
     def force_std(self, noise: Tensor, *, scale: float) -> Tensor:
         """Aleatoric standard deviation of a force component.
@@ -82,6 +84,7 @@ class GaussianNoise:
     """See the module; one number per atom."""
 
     n_outputs = 1
+    epistemic = False
 
     def force_std(self, noise: Tensor, *, scale: float) -> Tensor:
         """See `NoiseModel`."""
@@ -95,6 +98,7 @@ class EvidentialNoise:
     """See the module; three numbers per atom."""
 
     n_outputs = 3
+    epistemic = True
 
     def force_std(self, noise: Tensor, *, scale: float) -> Tensor:
         """See `NoiseModel`."""

@@ -13,6 +13,7 @@ from pydantic import JsonValue
 from posterion.errors import DiagnosticsRefused
 from posterion.inference.latent_density_file import DENSITY_FILE, encode_latent_density
 from posterion.inference.sample_file import encode_sample
+from posterion.network.noise import NOISE_MODELS
 from posterion.structures.frame_digest import FRAMES_FILE, encode_frame_names
 from posterion.training.calibrating import Calibrated, CalibrationWish, LatentRole, calibrate
 from posterion.training.checkpoint import load_checkpoint, write_atomically
@@ -164,7 +165,7 @@ def publish(plan: RunPlan, outcome: Outcome, *, store: Store, alias: str) -> Pub
     wish = CalibrationWish(
         target=plan.config.flags,
         date=now.date().isoformat(),
-        latent=_latent_role(plan, n_samples=len(outcome.samples.parameters)),
+        latent=_latent_role(plan),
     )
     calibrated = calibrate(
         outcome.samples.parameters,
@@ -205,11 +206,12 @@ def publish(plan: RunPlan, outcome: Outcome, *, store: Store, alias: str) -> Pub
     )
 
 
-def _latent_role(plan: RunPlan, *, n_samples: int) -> LatentRole | None:
+def _latent_role(plan: RunPlan) -> LatentRole | None:
     if plan.method.latent_epistemic:
         return "whole"
-    has_spread = n_samples > 1
-    return "beyond-training" if has_spread and plan.config.widen_beyond_training else None
+    states_its_own = NOISE_MODELS[plan.network.noise_readout].epistemic
+    widen = plan.config.widen_beyond_training and not states_its_own
+    return "beyond-training" if widen else None
 
 
 def _meaning(plan: RunPlan, *, widened: bool) -> str:

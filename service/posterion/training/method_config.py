@@ -44,7 +44,7 @@ class _OneMember(MethodSection):
 class MeanVarianceConfig(_OneMember):
     """One network that predicts mean and noise (Nix and Weigend, ICNN 1994).
 
-    It has no epistemic part.
+    It has no spread: its epistemic part is zero, but for what `widen_beyond_training` adds.
     """
 
     kind: Literal["mean-variance"] = "mean-variance"

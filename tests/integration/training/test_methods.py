@@ -169,6 +169,17 @@ def test_bank_answers_with_uncertainty(finished: Finished) -> None:
         assert bool((answer.uncertainty.forces_total > 0.0).all())
 
 
+def test_strange_atoms_have_an_epistemic_part_whatever_the_method(finished: Finished) -> None:
+    """One network has no spread: the density of its training atoms speaks for it."""
+    (structure,) = (frame.structure for frame in morse_frames(1, seed=79))
+    (answer,) = finished.predictor.predict(
+        [displaced(structure, 0.3 * structure.positions)], EvaluationOptions()
+    )
+    assert isinstance(answer, Prediction)
+    assert answer.uncertainty is not None
+    assert bool((answer.uncertainty.forces_epistemic > 0.0).any())
+
+
 def test_forces_are_the_gradient_of_the_mean_energy(finished: Finished) -> None:
     """In float64: published samples are fixed, whatever was random while they were made."""
     (structure,) = (frame.structure for frame in morse_frames(1, seed=78))

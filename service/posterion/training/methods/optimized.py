@@ -89,8 +89,8 @@ class OptimizedNetworks:
             "Networks optimised from different starts. Their spread is the epistemic part of the "
             "uncertainty."
             if self.config.n_chains > 1
-            else "One network, optimised to a mode. It has no epistemic part: what it has never "
-            "seen shows in the flags only."
+            else "One network, optimised to a mode. It has no spread: where training shows the "
+            "like, the epistemic part is zero."
         )
 
     @property
