@@ -1,0 +1,115 @@
+"""Source of the kernels between positions and edges: harmonics, splines, and forces."""
+
+from posterion.inference.fused.convolution import TABLE_ROWS, AngularColumns
+from posterion.inference.fused.source import Source
+from posterion.network.harmonics import Polynomial
+
+AXES = ("x", "y", "z")
+
+
+def edges_source(harmonics: tuple[Polynomial, ...], angular: AngularColumns) -> str:
+    """Kernel ``describe(vectors, density, last, jacobian, unit, angular, knot, weight, slope)``.
+
+    From vectors, ``(n_edges, 3)``, knots per Angstrom and the largest place among them to: derivatives of the harmonics,
+    ``(n_edges, n_harmonics, 3)``; unit vectors, ``(n_edges, 3)``; angular columns; interval
+    of the radial table; weights of its coefficients for the value, and for its derivative.
+    """
+    source = Source()
+    source.define(
+        "describe",
+        *("vectors", "density", "last", "jacobian", "unit", "angular", "knot", "weight", "slope"),
+    )
+    source.line(f"harmonic = empty({len(harmonics)}, float64)")
+    degree = max(sum(powers) for one in harmonics for powers, _ in one)
+    with source.loop("e", "vectors.shape[0]"):
+        for place, axis in enumerate(AXES):
+            source.line(f"{axis} = float64(vectors[e, {place}])")
+        source.line("distance = sqrt(x * x + y * y + z * z)")
+        for axis in AXES:
+            source.line(f"{axis}1 = {axis} / distance")
+            for power in range(2, degree + 1):
+                source.line(f"{axis}{power} = {axis}{power - 1} * {axis}1")
+        for place, axis in enumerate(AXES):
+            source.line(f"unit[e, {place}] = {axis}1")
+        for number, polynomial in enumerate(harmonics):
+            source.line(f"harmonic[{number}] = {_value(polynomial)}")
+            own = [_value(_derivative(polynomial, axis)) for axis in range(3)]
+            source.line(f"dx, dy, dz = {', '.join(own)}")
+            source.line("along = dx * x1 + dy * y1 + dz * z1")
+            for place, axis in enumerate(AXES):
+                source.line(
+                    f"jacobian[e, {number}, {place}] = (d{axis} - along * {axis}1) / distance"
+                )
+        for column, combination in enumerate(angular.combinations):
+            terms = [f"{value!r} * harmonic[{number}]" for number, value in combination]
+            source.line(f"angular[e, {column}] = {' + '.join(terms)}")
+        _spline(source)
+    return source.text
+
+
+def _spline(source: Source) -> None:
+    """As `posterion.network.spline.spline_weights`, and the derivative by the distance."""
+    source.line("place = min(distance * density, last)")
+    source.line("q = int(place)")
+    source.line("t = place - q")
+    source.line("s = 1.0 - t")
+    source.line("knot[e] = q")
+    values = (
+        "s * s * s / 6.0",
+        "(4.0 - 6.0 * t * t + 3.0 * t * t * t) / 6.0",
+        "(4.0 - 6.0 * s * s + 3.0 * s * s * s) / 6.0",
+        "t * t * t / 6.0",
+    )
+    slopes = (
+        "-0.5 * s * s",
+        "1.5 * t * t - 2.0 * t",
+        "2.0 * s - 1.5 * s * s",
+        "0.5 * t * t",
+    )
+    for row in range(TABLE_ROWS):
+        source.line(f"weight[e, {row}] = {values[row]}")
+        source.line(f"slope[e, {row}] = density * ({slopes[row]})")
+
+
+def _value(polynomial: Polynomial) -> str:
+    terms = [
+        " * ".join([repr(value), *(f"{axis}{n}" for axis, n in zip(AXES, powers, strict=True) if n)])
+        for powers, value in polynomial
+    ]
+    return " + ".join(terms) or "0.0"
+
+
+def _derivative(polynomial: Polynomial, axis: int) -> Polynomial:
+    return tuple(
+        (tuple(n - (place == axis) for place, n in enumerate(powers)), value * powers[axis])
+        for powers, value in polynomial
+        if powers[axis]
+    )
+
+
+def forces_source() -> str:
+    """Kernel ``collect(by_harmonic, by_distance, jacobian, unit, vectors, first, neighbor,
+    structure, forces, strain)``.
+
+    Adds to forces, ``(K, n_atoms, 3)``, and to derivatives by the strain of every structure,
+    ``(K, n_structures, 3, 3)``, not symmetric.
+    """
+    source = Source()
+    source.define(
+        "collect",
+        *("by_harmonic", "by_distance", "jacobian", "unit", "vectors", "first", "neighbor"),
+        *("structure", "forces", "strain"),
+    )
+    with source.loop("k", "forces.shape[0]"), source.loop("i", "first.shape[0] - 1"):
+        source.line("here = structure[i]")
+        with source.span("e", "first[i]", "first[i + 1]"):
+            source.line("j = neighbor[e]")
+            with source.loop("a", 3):
+                source.line("pull = by_distance[k, e] * unit[e, a]")
+                with source.span("c", 1, "by_harmonic.shape[2]"):
+                    source.line("pull += by_harmonic[k, e, c] * jacobian[e, c, a]")
+                source.line("forces[k, i, a] += pull")
+                source.line("forces[k, j, a] -= pull")
+                with source.loop("b", 3):
+                    source.line("strain[k, here, b, a] += vectors[e, b] * pull")
+    return source.text
