@@ -6,7 +6,7 @@ the outermost loop: the radial table of one sample stays in the cache, and no va
 and channel is ever written to memory.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
 from posterion.inference.fused.source import Source
@@ -58,30 +58,24 @@ def forward_source(shape: LayerShape, angular: AngularColumns) -> str:
         for name, components, n_slots in zip(
             sums, shape.targets, slots_of(shape), strict=True
         ):
-            with source.loop("c", components), source.loop("u", n_slots * shape.n_features):
-                source.line(f"{name}[k, i, c, u] = ZERO")
+            with source.loop("u", components * n_slots * shape.n_features):
+                source.line(f"{name}[k, i, u] = ZERO")
         with source.span("e", "first[i]", "first[i + 1]"):
             source.line("j = neighbor[e]")
             source.line("q = knot[e]")
             _load_row(source, "b", "weight")
-            for number, path in enumerate(shape.paths):
-                _message(source, shape, angular, number, path)
+            _load_angular(source, shape, angular)
+            with source.loop("u", shape.n_features):
+                for block, components in enumerate(shape.sources):
+                    for a in range(components):
+                        source.line(f"x{block}_{a} = x{block}[k, j, {a * shape.n_features} + u]")
+                for number, path in enumerate(shape.paths):
+                    source.line(f"r = {_radial('b', number, shape.n_features)}")
+                    for c, terms in _by_target(angular.of(path)):
+                        into = f"m{path.target}[k, i, {_place(shape, path, c)} + u]"
+                        told = " + ".join(f"g{n} * x{path.source}_{a}" for a, n in terms)
+                        source.line(f"{into} += r * ({told})")
     return source.text
-
-
-def _message(
-    source: Source, shape: LayerShape, angular: AngularColumns, number: int, path: Path
-) -> None:
-    columns = angular.of(path)
-    for (a, c), column in columns.items():
-        source.line(f"g{a}_{c} = angular[e, {column}]")
-    with source.loop("u", shape.n_features):
-        source.line(f"r = {_radial('b', number, shape.n_features)}")
-        for a in sorted({a for a, _ in columns}):
-            source.line(f"x_{a} = r * x{path.source}[k, j, {a}, u]")
-        for c, terms in _by_target(columns):
-            into = f"m{path.target}[k, i, {c}, {path.slot * shape.n_features} + u]"
-            source.line(f"{into} += " + " + ".join(f"g{a}_{c} * x_{a}" for a in terms))
 
 
 def backward_source(shape: LayerShape, angular: AngularColumns, *, is_first: bool) -> str:
@@ -105,62 +99,63 @@ def backward_source(shape: LayerShape, angular: AngularColumns, *, is_first: boo
         "by_harmonic",
         "by_distance",
     )
-    n_harmonics = 1 + max(term.harmonic for path in shape.paths for term in path.terms)
-    source.line(f"lanes = empty(({n_harmonics}, {shape.n_features}), float32)")
+    harmonics = sorted({term.harmonic for path in shape.paths for term in path.terms} - {0})
     with source.loop("k", "radial.shape[0]"), source.loop("i", "first.shape[0] - 1"):
         with source.span("e", "first[i]", "first[i + 1]"):
             source.line("j = neighbor[e]")
             source.line("q = knot[e]")
             _load_row(source, "b", "weight")
             _load_row(source, "d", "slope")
-            with source.loop("c", n_harmonics), source.loop("u", shape.n_features):
-                source.line("lanes[c, u] = ZERO")
-            for number, path in enumerate(shape.paths):
-                _message_back(source, shape, angular, number, path, is_first=is_first)
-            # Row 0 belongs to the constant harmonic: it collects the distance instead.
-            for row in range(n_harmonics):
-                source.line("total = ZERO")
-                with source.loop("u", shape.n_features):
-                    source.line(f"total += lanes[{row}, u]")
-                into = f"by_harmonic[k, e, {row}]" if row else "by_distance[k, e]"
-                source.line(f"{into} += total")
+            _load_angular(source, shape, angular)
+            source.line("told = ZERO")
+            for harmonic in harmonics:
+                source.line(f"h{harmonic} = ZERO")
+            with source.loop("u", shape.n_features):
+                _messages_back(source, shape, angular, is_first=is_first)
+            source.line("by_distance[k, e] += told")
+            for harmonic in harmonics:
+                source.line(f"by_harmonic[k, e, {harmonic}] += h{harmonic}")
     return source.text
 
 
-def _message_back(
-    source: Source,
-    shape: LayerShape,
-    angular: AngularColumns,
-    number: int,
-    path: Path,
-    *,
-    is_first: bool,
+def _messages_back(
+    source: Source, shape: LayerShape, angular: AngularColumns, *, is_first: bool
 ) -> None:
-    columns = angular.of(path)
-    for (a, c), column in columns.items():
-        source.line(f"g{a}_{c} = angular[e, {column}]")
-    with source.loop("u", shape.n_features):
+    """All paths for one channel: what concerns a component of a source is stored once."""
+    for block, components in enumerate(shape.sources):
+        for a in range(components):
+            source.line(f"x{block}_{a} = x{block}[k, j, {a * shape.n_features} + u]")
+            if not is_first:
+                source.line(f"z{block}_{a} = z{block}[k, j, {a * shape.n_features} + u]")
+    for number, path in enumerate(shape.paths):
+        columns = angular.of(path)
         source.line(f"r = {_radial('b', number, shape.n_features)}")
         source.line(f"s = {_radial('d', number, shape.n_features)}")
-        for a in sorted({a for a, _ in columns}):
-            source.line(f"x_{a} = x{path.source}[k, j, {a}, u]")
         for c in sorted({c for _, c in columns}):
-            column = f"{path.slot * shape.n_features} + u"
-            source.line(f"y_{c} = y{path.target}[k, i, {c}, {column}]")
+            source.line(f"y_{c} = y{path.target}[k, i, {_place(shape, path, c)} + u]")
         for a, terms in _by_source(columns):
-            source.line(f"z_{a} = " + " + ".join(f"g{a}_{c} * y_{c}" for c in terms))
+            source.line(f"p_{a} = " + " + ".join(f"g{n} * y_{c}" for c, n in terms))
             if not is_first:
-                source.line(f"z{path.source}[k, j, {a}, u] += r * z_{a}")
-        told = " + ".join(f"z_{a} * x_{a}" for a, _ in _by_source(columns))
-        source.line(f"lanes[0, u] += s * ({told})")
+                source.line(f"z{path.source}_{a} += r * p_{a}")
+        products = [f"p_{a} * x{path.source}_{a}" for a, _ in _by_source(columns)]
+        source.line(f"told += s * ({' + '.join(products)})")
         by_harmonic = sorted(path.terms, key=lambda term: term.harmonic)
-        for harmonic, terms in groupby(by_harmonic, key=lambda term: term.harmonic):
+        for harmonic, group in groupby(by_harmonic, key=lambda term: term.harmonic):
             if harmonic:
-                products = [
-                    source.times(term.value, f"x_{term.source} * y_{term.target}")
-                    for term in terms
+                terms = [
+                    source.times(one.value, f"x{path.source}_{one.source} * y_{one.target}")
+                    for one in group
                 ]
-                source.line(f"lanes[{harmonic}, u] += r * ({' + '.join(products)})")
+                source.line(f"h{harmonic} += r * ({' + '.join(terms)})")
+    if not is_first:
+        for block, components in enumerate(shape.sources):
+            for a in range(components):
+                source.line(f"z{block}[k, j, {a * shape.n_features} + u] = z{block}_{a}")
+
+
+def _load_angular(source: Source, shape: LayerShape, angular: AngularColumns) -> None:
+    for column in sorted({n for path in shape.paths for n in angular.of(path).values()}):
+        source.line(f"g{column} = angular[e, {column}]")
 
 
 def slots_of(shape: LayerShape) -> tuple[int, ...]:
@@ -168,6 +163,11 @@ def slots_of(shape: LayerShape) -> tuple[int, ...]:
     return tuple(
         sum(path.target == target for path in shape.paths) for target in range(len(shape.targets))
     )
+
+
+def _place(shape: LayerShape, path: Path, component: int) -> int:
+    """Where a component of a path's target starts among the columns of an atom."""
+    return (component * slots_of(shape)[path.target] + path.slot) * shape.n_features
 
 
 def _names(letter: str, blocks: Sequence[int]) -> list[str]:
@@ -186,11 +186,13 @@ def _radial(letter: str, path: int, n_features: int) -> str:
     )
 
 
-def _by_target(columns: dict[tuple[int, int], int]) -> Iterator[tuple[int, list[int]]]:
+def _by_target(columns: Mapping[tuple[int, int], int]) -> Iterator[tuple[int, list[tuple[int, int]]]]:
+    """Components of the target, each with components of the source and angular columns."""
     for c in sorted({c for _, c in columns}):
-        yield c, [a for a, other in columns if other == c]
+        yield c, [(a, n) for (a, other), n in columns.items() if other == c]
 
 
-def _by_source(columns: dict[tuple[int, int], int]) -> Iterator[tuple[int, list[int]]]:
+def _by_source(columns: Mapping[tuple[int, int], int]) -> Iterator[tuple[int, list[tuple[int, int]]]]:
+    """Components of the source, each with components of the target and angular columns."""
     for a in sorted({a for a, _ in columns}):
-        yield a, [c for other, c in columns if other == a]
+        yield a, [(c, n) for (other, c), n in columns.items() if other == a]

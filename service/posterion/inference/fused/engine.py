@@ -207,8 +207,8 @@ class FusedEngine:
             for d, s in zip(shape.targets, slots_of(shape), strict=True)
         ]
         layer.convolve(
-            *(x.numpy() for x in mixed), weights.radial[used].numpy(), edges.angular, edges.first,
-            edges.neighbor, edges.knot, edges.weight, *(m.numpy() for m in messages),
+            *(x.flatten(2).numpy() for x in mixed), weights.radial[used].numpy(), edges.angular, edges.first,
+            edges.neighbor, edges.knot, edges.weight, *(m.flatten(2).numpy() for m in messages),
         )
         sums = [
             torch.bmm(m.view(n_samples, -1, m.shape[3]), w[used]).view(n_samples, n_atoms, d, -1)
@@ -256,9 +256,9 @@ class FusedEngine:
         is_first = number == 0
         by_mixed = [] if is_first else [torch.zeros_like(x) for x in mixed]
         layer.convolve_back(
-            *(x.numpy() for x in mixed), weights.radial[used].numpy(), edges.angular, edges.first,
-            edges.neighbor, edges.knot, edges.weight, edges.slope, *(y.numpy() for y in by_sum),
-            *(z.numpy() for z in by_mixed), *by_edge,
+            *(x.flatten(2).numpy() for x in mixed), weights.radial[used].numpy(), edges.angular, edges.first,
+            edges.neighbor, edges.knot, edges.weight, edges.slope, *(y.flatten(2).numpy() for y in by_sum),
+            *(z.flatten(2).numpy() for z in by_mixed), *by_edge,
         )
         if is_first:
             return []

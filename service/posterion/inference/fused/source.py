@@ -78,4 +78,10 @@ def compiled(text: str) -> Kernel:
     exec(text, space)  # noqa: S102 - written by the generators of this package
     (function,) = (made for made in space.values() if isinstance(made, FunctionType))
     kernel: Kernel = numba.njit(fastmath=True, error_model="numpy", nogil=True)(function)
+    kernel._compiler._customize_flags = _no_alias
     return kernel
+
+
+def _no_alias(flags):
+    flags.noalias = True
+    return flags
