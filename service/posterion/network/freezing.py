@@ -28,7 +28,7 @@ from posterion.network.functional import ParameterLayout
 from posterion.network.harmonics import harmonic_polynomials
 from posterion.network.interaction import Interaction
 from posterion.network.model import StochasticNequIP, build_network
-from posterion.network.spline import spline_coefficients
+from posterion.network.spline import MARGIN, spline_coefficients
 
 _NEGLIGIBLE: Final = 1e-9
 _NEAR_ZERO: Final = 1e-6
@@ -73,12 +73,12 @@ def _one_sample(
     network: StochasticNequIP, probed: Sequence["_Probed"]
 ) -> tuple[list[LayerWeights], Tensor, ReadoutWeights, ReadoutWeights]:
     cutoff = network.config.cutoff
-    distances = torch.linspace(0.0, cutoff, N_INTERVALS + 1, dtype=torch.float64)
-    # The slope at the start by a difference: the basis divides by the distance.
-    first = cutoff * torch.tensor([_NEAR_ZERO, 1e2 * _NEAR_ZERO], dtype=torch.float64)
-    basis = network.basis(torch.cat([first, distances[1:]]))
+    knots = torch.arange(-MARGIN, N_INTERVALS + MARGIN + 1, dtype=torch.float64)
+    # The basis goes on smoothly below 0, where there are no atoms, but divides by 0 there.
+    knots[MARGIN] = _NEAR_ZERO
+    basis = network.basis(knots * (cutoff / N_INTERVALS))
     layers = [
-        _layer_weights(layer, known, basis, step=float(first[1] - first[0]), cutoff=cutoff)
+        _layer_weights(layer, known, basis)
         for layer, known in zip(_interactions(network), probed, strict=True)
     ]
     elements = torch.eye(len(network.config.elements), dtype=torch.float64)
@@ -196,9 +196,7 @@ def _paths(
     return paths, torch.tensor(factors, dtype=torch.float64)
 
 
-def _layer_weights(
-    layer: Interaction, known: _Probed, basis: Tensor, *, step: float, cutoff: float
-) -> LayerWeights:
+def _layer_weights(layer: Interaction, known: _Probed, basis: Tensor) -> LayerWeights:
     unit_in, unit_sum = (
         torch.eye(mix.irreps_in.dim, dtype=torch.float64) for mix in (layer.mix_in, layer.mix_out)
     )
@@ -208,16 +206,11 @@ def _layer_weights(
         slots[path.target].append(block.columns[:, 0])
     scale = known.factors.repeat_interleave(known.shape.n_features)
     radial = layer.convolution.radial_network(basis) * scale
-    start = (radial[1] - radial[0]) / step
     return LayerWeights(
         mix_in=tuple(
             mixed[block.columns[:, 0]][:, block.columns[:, 0]] for block in known.sources
         ),
-        radial=spline_coefficients(
-            torch.cat([radial[:1], radial[2:]]),
-            slopes=(start, torch.zeros_like(start)),
-            spacing=cutoff / N_INTERVALS,
-        ),
+        radial=spline_coefficients(radial),
         mix_out=tuple(
             summed[torch.cat(rows)][:, block.columns[:, 0]]
             for rows, block in zip(slots, known.targets, strict=True)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from posterion.network.harmonics import Polynomial
 
-N_INTERVALS: Final = 512
+N_INTERVALS: Final = 192
 """Of a radial table, from 0 to the cutoff."""
 
 
@@ -74,7 +74,7 @@ class LayerWeights(NamedTuple):
 
     Attributes:
         mix_in: Per source, ``(n_samples, n_features, n_features)``.
-        radial: Spline coefficients, ``(n_samples, N_INTERVALS + 3, n_paths * n_features)``.
+        radial: Spline coefficients, ``(n_samples, N_INTERVALS + DEGREE, n_paths * n_features)``.
         mix_out: Per target, ``(n_samples, n_slots * n_features, n_columns)``.
         inherit: Per target and source, ``(n_samples, n_elements, n_features, n_columns)``;
             None where the self-connection does not lead from this source to this target.

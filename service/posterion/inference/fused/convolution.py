@@ -11,8 +11,9 @@ from itertools import groupby
 
 from posterion.inference.fused.source import Source
 from posterion.network.frozen import LayerShape, Path
+from posterion.network.spline import DEGREE
 
-TABLE_ROWS = 4
+TABLE_ROWS = DEGREE + 1
 """Coefficients of the radial table that one distance needs."""
 
 
@@ -47,7 +48,7 @@ def forward_source(shape: LayerShape, angular: AngularColumns) -> str:
 
     Shapes, K samples and U channels: features ``(K, n_atoms, components, U)``; radial ``(K,
     n_rows, n_paths * U)``; angular ``(n_edges, n_columns)``; first ``(n_atoms + 1,)``; weight
-    ``(n_edges, 4)``; sums ``(K, n_atoms, components, n_slots * U)``, overwritten.
+    ``(n_edges, TABLE_ROWS)``; sums ``(K, n_atoms, components, n_slots * U)``, overwritten.
     """
     source = Source()
     features, sums = _names("x", shape.sources), _names("m", shape.targets)

@@ -24,6 +24,7 @@ from posterion.network.config import EnergyReference, NetworkConfig
 from posterion.network.freezing import freeze
 from posterion.network.frozen import FrozenNetwork, LayerShape, LayerWeights
 from posterion.network.functional import NetworkOutputs
+from posterion.network.spline import DEGREE
 from posterion.network.noise import NOISE_MODELS
 
 FloatArray = NDArray[np.float32]
@@ -135,7 +136,7 @@ class FusedEngine:
         angular = np.empty((n_edges, len(self._angular.combinations)), dtype=np.float32)
         knot = np.empty(n_edges, dtype=np.int64)
         weight, slope = np.empty((2, n_edges, TABLE_ROWS), dtype=np.float32)
-        n_intervals = self._frozen.layers[0].radial.shape[1] - 3
+        n_intervals = self._frozen.layers[0].radial.shape[1] - DEGREE
         density = n_intervals / self._config.cutoff
         last = np.nextafter(float(n_intervals), 0.0)
         self._describe(vectors, density, last, jacobian, unit, angular, knot, weight, slope)

@@ -1,8 +1,11 @@
 """Source of the kernels between positions and edges: harmonics, splines, and forces."""
 
-from posterion.inference.fused.convolution import TABLE_ROWS, AngularColumns
+from collections.abc import Sequence
+
+from posterion.inference.fused.convolution import AngularColumns
 from posterion.inference.fused.source import Source
 from posterion.network.harmonics import Polynomial
+from posterion.network.spline import weight_polynomials
 
 AXES = ("x", "y", "z")
 
@@ -48,27 +51,22 @@ def edges_source(harmonics: tuple[Polynomial, ...], angular: AngularColumns) -> 
 
 
 def _spline(source: Source) -> None:
-    """As `posterion.network.spline.spline_weights`, and the derivative by the distance."""
+    """As `posterion.network.spline`, and the derivative by the distance."""
     source.line("place = min(distance * density, last)")
     source.line("q = int(place)")
     source.line("t = place - q")
-    source.line("s = 1.0 - t")
     source.line("knot[e] = q")
-    values = (
-        "s * s * s / 6.0",
-        "(4.0 - 6.0 * t * t + 3.0 * t * t * t) / 6.0",
-        "(4.0 - 6.0 * s * s + 3.0 * s * s * s) / 6.0",
-        "t * t * t / 6.0",
-    )
-    slopes = (
-        "-0.5 * s * s",
-        "1.5 * t * t - 2.0 * t",
-        "2.0 * s - 1.5 * s * s",
-        "0.5 * t * t",
-    )
-    for row in range(TABLE_ROWS):
-        source.line(f"weight[e, {row}] = {values[row]}")
-        source.line(f"slope[e, {row}] = density * ({slopes[row]})")
+    for row, polynomial in enumerate(weight_polynomials()):
+        slope = [power * value for power, value in enumerate(polynomial)][1:]
+        source.line(f"weight[e, {row}] = {_horner(polynomial)}")
+        source.line(f"slope[e, {row}] = density * ({_horner(slope)})")
+
+
+def _horner(polynomial: Sequence[float]) -> str:
+    *others, text = [repr(float(value)) for value in polynomial]
+    for value in reversed(others):
+        text = f"({value} + t * {text})"
+    return text
 
 
 def _value(polynomial: Polynomial) -> str:
