@@ -188,9 +188,7 @@ def _paths(
             for a, b, c in (answer.abs() > _NEGLIGIBLE * factor).nonzero().tolist()
         )
         target = targets.index(into.irrep)
-        paths.append(
-            Path(source=instruction.i_in1, target=target, slot=used[target], terms=terms)
-        )
+        paths.append(Path(source=instruction.i_in1, target=target, slot=used[target], terms=terms))
         factors.append(factor)
         used[target] += 1
     return paths, torch.tensor(factors, dtype=torch.float64)
@@ -207,9 +205,7 @@ def _layer_weights(layer: Interaction, known: _Probed, basis: Tensor) -> LayerWe
     scale = known.factors.repeat_interleave(known.shape.n_features)
     radial = layer.convolution.radial_network(basis) * scale
     return LayerWeights(
-        mix_in=tuple(
-            mixed[block.columns[:, 0]][:, block.columns[:, 0]] for block in known.sources
-        ),
+        mix_in=tuple(mixed[block.columns[:, 0]][:, block.columns[:, 0]] for block in known.sources),
         radial=spline_coefficients(radial),
         mix_out=tuple(
             summed[torch.cat(rows)][:, block.columns[:, 0]]

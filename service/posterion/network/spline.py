@@ -51,8 +51,6 @@ def spline_coefficients(values: Tensor) -> Tensor:
     at_knots = weight_polynomials()[:DEGREE, 0]
     n_sides = DEGREE // 2
     banded = np.repeat(at_knots[:, None], len(values), axis=1)
-    solved = solve_banded(
-        (n_sides, n_sides), banded, values.reshape(len(values), -1).numpy()
-    )
+    solved = solve_banded((n_sides, n_sides), banded, values.reshape(len(values), -1).numpy())
     kept = torch.from_numpy(solved[MARGIN - n_sides : len(values) - MARGIN + n_sides])
     return kept.reshape(-1, *values.shape[1:])

@@ -8,12 +8,15 @@ and channel is ever written to memory.
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
+from typing import Final, TypeAlias
 
-from posterion.inference.fused.source import Source
+from posterion.inference.fused.kernel import Source
 from posterion.network.frozen import LayerShape, Path
 from posterion.network.spline import DEGREE
 
-TABLE_ROWS = DEGREE + 1
+Pair: TypeAlias = tuple[int, int]
+
+TABLE_ROWS: Final = DEGREE + 1
 """Coefficients of the radial table that one distance needs."""
 
 
@@ -56,9 +59,7 @@ def forward_source(shape: LayerShape, angular: AngularColumns) -> str:
         "convolve", *features, "radial", "angular", "first", "neighbor", "knot", "weight", *sums
     )
     with source.loop("k", "radial.shape[0]"), source.loop("i", "first.shape[0] - 1"):
-        for name, components, n_slots in zip(
-            sums, shape.targets, slots_of(shape), strict=True
-        ):
+        for name, components, n_slots in zip(sums, shape.targets, slots_of(shape), strict=True):
             with source.loop("u", components * n_slots * shape.n_features):
                 source.line(f"{name}[k, i, u] = ZERO")
         with source.span("e", "first[i]", "first[i + 1]"):
@@ -67,9 +68,7 @@ def forward_source(shape: LayerShape, angular: AngularColumns) -> str:
             _load_row(source, "b", "weight")
             _load_angular(source, shape, angular)
             with source.loop("u", shape.n_features):
-                for block, components in enumerate(shape.sources):
-                    for a in range(components):
-                        source.line(f"x{block}_{a} = x{block}[k, j, {a * shape.n_features} + u]")
+                _load_features(source, "x", shape)
                 for number, path in enumerate(shape.paths):
                     source.line(f"r = {_radial('b', number, shape.n_features)}")
                     for c, terms in _by_target(angular.of(path)):
@@ -89,69 +88,87 @@ def backward_source(shape: LayerShape, angular: AngularColumns, *, is_first: boo
     features are constants, has no ``by_feature``.
     """
     source = Source()
-    features, by_sum = _names("x", shape.sources), _names("y", shape.targets)
     by_feature = [] if is_first else _names("z", shape.sources)
     source.define(
         "convolve_back",
-        *features,
+        *_names("x", shape.sources),
         *("radial", "angular", "first", "neighbor", "knot", "weight", "slope"),
-        *by_sum,
+        *_names("y", shape.targets),
         *by_feature,
         "by_harmonic",
         "by_distance",
     )
     harmonics = sorted({term.harmonic for path in shape.paths for term in path.terms} - {0})
-    with source.loop("k", "radial.shape[0]"), source.loop("i", "first.shape[0] - 1"):
-        with source.span("e", "first[i]", "first[i + 1]"):
-            source.line("j = neighbor[e]")
-            source.line("q = knot[e]")
-            _load_row(source, "b", "weight")
-            _load_row(source, "d", "slope")
-            _load_angular(source, shape, angular)
-            source.line("told = ZERO")
-            for harmonic in harmonics:
-                source.line(f"h{harmonic} = ZERO")
-            with source.loop("u", shape.n_features):
-                _messages_back(source, shape, angular, is_first=is_first)
-            source.line("by_distance[k, e] += told")
-            for harmonic in harmonics:
-                source.line(f"by_harmonic[k, e, {harmonic}] += h{harmonic}")
+    with (
+        source.loop("k", "radial.shape[0]"),
+        source.loop("i", "first.shape[0] - 1"),
+        source.span("e", "first[i]", "first[i + 1]"),
+    ):
+        source.line("j = neighbor[e]")
+        source.line("q = knot[e]")
+        _load_row(source, "b", "weight")
+        _load_row(source, "d", "slope")
+        _load_angular(source, shape, angular)
+        source.line("told = ZERO")
+        for harmonic in harmonics:
+            source.line(f"h{harmonic} = ZERO")
+        with source.loop("u", shape.n_features):
+            # All paths in one loop: what concerns a component of a source is stored once.
+            _load_features(source, "x", shape)
+            if by_feature:
+                _load_features(source, "z", shape)
+            for number, path in enumerate(shape.paths):
+                _path_back(source, shape, number, path, angular.of(path), is_first=is_first)
+            if by_feature:
+                for place, name in _places(shape):
+                    source.line(f"z{place} = z{name}")
+        source.line("by_distance[k, e] += told")
+        for harmonic in harmonics:
+            source.line(f"by_harmonic[k, e, {harmonic}] += h{harmonic}")
     return source.text
 
 
-def _messages_back(
-    source: Source, shape: LayerShape, angular: AngularColumns, *, is_first: bool
+def _path_back(
+    source: Source,
+    shape: LayerShape,
+    number: int,
+    path: Path,
+    columns: Mapping[Pair, int],
+    *,
+    is_first: bool,
 ) -> None:
-    """All paths for one channel: what concerns a component of a source is stored once."""
+    """Reverse of one path for one channel."""
+    source.line(f"r = {_radial('b', number, shape.n_features)}")
+    source.line(f"s = {_radial('d', number, shape.n_features)}")
+    for c, _ in _by_target(columns):
+        source.line(f"y_{c} = y{path.target}[k, i, {_place(shape, path, c)} + u]")
+    products = []
+    for a, sums in _by_source(columns):
+        source.line(f"p_{a} = " + " + ".join(f"g{n} * y_{c}" for c, n in sums))
+        products.append(f"p_{a} * x{path.source}_{a}")
+        if not is_first:
+            source.line(f"z{path.source}_{a} += r * p_{a}")
+    source.line(f"told += s * ({' + '.join(products)})")
+    by_harmonic = sorted(path.terms, key=lambda term: term.harmonic)
+    for harmonic, group in groupby(by_harmonic, key=lambda term: term.harmonic):
+        terms = [
+            source.times(one.value, f"x{path.source}_{one.source} * y_{one.target}")
+            for one in group
+        ]
+        if harmonic:
+            source.line(f"h{harmonic} += r * ({' + '.join(terms)})")
+
+
+def _places(shape: LayerShape) -> Iterator[tuple[str, str]]:
+    """Where every component of every source is, and its name in a kernel."""
     for block, components in enumerate(shape.sources):
         for a in range(components):
-            source.line(f"x{block}_{a} = x{block}[k, j, {a * shape.n_features} + u]")
-            if not is_first:
-                source.line(f"z{block}_{a} = z{block}[k, j, {a * shape.n_features} + u]")
-    for number, path in enumerate(shape.paths):
-        columns = angular.of(path)
-        source.line(f"r = {_radial('b', number, shape.n_features)}")
-        source.line(f"s = {_radial('d', number, shape.n_features)}")
-        for c in sorted({c for _, c in columns}):
-            source.line(f"y_{c} = y{path.target}[k, i, {_place(shape, path, c)} + u]")
-        for a, terms in _by_source(columns):
-            source.line(f"p_{a} = " + " + ".join(f"g{n} * y_{c}" for c, n in terms))
-            if not is_first:
-                source.line(f"z{path.source}_{a} += r * p_{a}")
-        products = [f"p_{a} * x{path.source}_{a}" for a, _ in _by_source(columns)]
-        source.line(f"told += s * ({' + '.join(products)})")
-        by_harmonic = sorted(path.terms, key=lambda term: term.harmonic)
-        for harmonic, group in groupby(by_harmonic, key=lambda term: term.harmonic):
-            if harmonic:
-                terms = [
-                    source.times(one.value, f"x{path.source}_{one.source} * y_{one.target}")
-                    for one in group
-                ]
-                source.line(f"h{harmonic} += r * ({' + '.join(terms)})")
-    if not is_first:
-        for block, components in enumerate(shape.sources):
-            for a in range(components):
-                source.line(f"z{block}[k, j, {a * shape.n_features} + u] = z{block}_{a}")
+            yield f"{block}[k, j, {a * shape.n_features} + u]", f"{block}_{a}"
+
+
+def _load_features(source: Source, letter: str, shape: LayerShape) -> None:
+    for place, name in _places(shape):
+        source.line(f"{letter}{name} = {letter}{place}")
 
 
 def _load_angular(source: Source, shape: LayerShape, angular: AngularColumns) -> None:
@@ -187,13 +204,13 @@ def _radial(letter: str, path: int, n_features: int) -> str:
     )
 
 
-def _by_target(columns: Mapping[tuple[int, int], int]) -> Iterator[tuple[int, list[tuple[int, int]]]]:
+def _by_target(columns: Mapping[Pair, int]) -> Iterator[tuple[int, list[Pair]]]:
     """Components of the target, each with components of the source and angular columns."""
     for c in sorted({c for _, c in columns}):
         yield c, [(a, n) for (a, other), n in columns.items() if other == c]
 
 
-def _by_source(columns: Mapping[tuple[int, int], int]) -> Iterator[tuple[int, list[tuple[int, int]]]]:
+def _by_source(columns: Mapping[Pair, int]) -> Iterator[tuple[int, list[Pair]]]:
     """Components of the source, each with components of the target and angular columns."""
     for a in sorted({a for a, _ in columns}):
         yield a, [(c, n) for (other, c), n in columns.items() if other == a]

@@ -1,91 +1,63 @@
 """All samples of a bank in one forward and one hand-written reverse pass, on a CPU."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from posterion.graph.batch import GraphBatch
-from posterion.inference.fused.convolution import (
-    TABLE_ROWS,
-    AngularColumns,
-    backward_source,
-    forward_source,
-    slots_of,
-)
-from posterion.inference.fused.gates import gate_back_source, gate_source
-from posterion.inference.fused.geometry import edges_source, forces_source
-from posterion.inference.fused.source import Kernel, compiled
+from posterion.inference.fused.convolution import AngularColumns
+from posterion.inference.fused.edges import EdgeDescriber, Edges
+from posterion.inference.fused.geometry import forces_source
+from posterion.inference.fused.kernel import compiled
+from posterion.inference.fused.layer import ByEdge, FirstLayer, FusedLayer
+from posterion.inference.fused.weights import samples_of, single_precision
 from posterion.network.config import EnergyReference, NetworkConfig
 from posterion.network.freezing import freeze
-from posterion.network.frozen import FrozenNetwork, LayerShape, LayerWeights
+from posterion.network.frozen import FrozenNetwork, ReadoutWeights
 from posterion.network.functional import NetworkOutputs
-from posterion.network.spline import DEGREE
 from posterion.network.noise import NOISE_MODELS
 
-FloatArray = NDArray[np.float32]
-DTYPE: Final = torch.float32
+MEMORY_BYTES: Final = 2 * 2**30
+"""What the samples that are evaluated together may take."""
 
 
-class _Layer(NamedTuple):
-    """One layer of some samples: its shape, its single-precision weights, its kernels."""
-
-    shape: LayerShape
-    weights: LayerWeights
-    convolve: Kernel
-    convolve_back: Kernel
-    gate: Kernel
-    gate_back: Kernel
-
-
-class _Edges(NamedTuple):
-    """What all samples share of a batch; atoms are ordered by element.
+class _Raw(NamedTuple):
+    """Answers of some samples in the order of the engine's atoms, before units.
 
     Attributes:
-        order: Atoms of the batch in the order of the engine.
-        spans: First and last atom, exclusive, of every element that occurs.
-        species: Element of each atom, ordered.
-        structure: Structure of each atom.
-        vectors: Shape ``(n_edges, 3)``, edges ordered by centre.
-        first: First edge of each atom, and the number of edges.
-        neighbor: Of each edge.
-        jacobian: See `edges_source`; so are the other fields.
+        energy: Per atom, shape ``(K, n_atoms)``.
+        noise: Shape ``(K, n_atoms, n_outputs)``.
+        latent: Shape ``(K, n_atoms, n_features)``.
+        forces: Shape ``(K, n_atoms, 3)``, float64.
+        strain: Derivatives by strain, ``(K, n_structures, 3, 3)``, float64.
     """
 
-    order: Tensor
-    spans: tuple[tuple[int, int, int], ...]
-    species: Tensor
-    structure: NDArray[np.int64]
-    vectors: FloatArray
-    first: NDArray[np.int64]
-    neighbor: NDArray[np.int64]
-    jacobian: FloatArray
-    unit: FloatArray
-    angular: FloatArray
-    knot: NDArray[np.int64]
-    weight: FloatArray
-    slope: FloatArray
+    energy: Tensor
+    noise: Tensor
+    latent: Tensor
+    forces: Tensor
+    strain: Tensor
 
 
 class FusedEngine:
-    """Kernels that are generated for the network, over samples that were taken apart.
+    """Generated kernels over samples that were taken apart; see `BankEngine`.
 
-    Per sample: forces, stress, noise and latent scalars from one forward and one reverse pass;
-    nothing is differentiated by weights.
+    Nothing is differentiated by weights, geometry is shared, and samples are spread over
+    threads.
     """
 
     name: Final = "fused"
-    dtype: Final = DTYPE
+    dtype: Final = torch.float32
     device: Final = torch.device("cpu")
 
     def __init__(
         self, config: NetworkConfig, reference: EnergyReference, parameters: Tensor
     ) -> None:
-        """Take the samples apart and write the kernels.
+        """Take the samples apart and write the kernels; they are compiled when first used.
 
         Args:
             config: Architecture.
@@ -94,232 +66,143 @@ class FusedEngine:
         """
         self._config, self._reference = config, reference
         self.n_samples = len(parameters)
-        frozen = freeze(config, parameters)
-        self._frozen = _single(frozen)
-        self._angular = AngularColumns()
-        self._layers = _layers(self._frozen, self._angular)
-        first = self._frozen.layers[0]
-        embedding = self._frozen.embedding
-        self._first_mixed = embedding @ first.mix_in[0]
-        self._first_inherit = [
-            None if row[0] is None else (embedding[:, :, None] @ row[0])[:, :, 0]
-            for row in first.inherit
-        ]
-        self._describe = compiled(edges_source(frozen.harmonics, self._angular))
+        self._frozen = single_precision(freeze(config, parameters))
+        angular = AngularColumns()
+        first, *others = self._frozen.shapes
+        self._first = FirstLayer(first, angular)
+        self._others = [FusedLayer(shape, angular, is_first=False) for shape in others]
+        self._describe = EdgeDescriber(
+            config.elements, config.cutoff, self._frozen.harmonics, angular
+        )
         self._collect = compiled(forces_source())
-        self._species = torch.full((119,), -1, dtype=torch.int64)
-        self._species[list(config.elements)] = torch.arange(len(config.elements))
         self._shifts = torch.zeros(119, dtype=torch.float64)
         for number, shift in reference.shifts.items():
             self._shifts[number] = shift
 
     def evaluate(self, batch: GraphBatch, *, n_samples: int | None, stress: bool) -> NetworkOutputs:
         """See `BankEngine`."""
-        used = slice(0, self.n_samples if n_samples is None else n_samples)
-        edges = self._edges(batch)
-        return self._samples(used, batch, edges, stress=stress)
+        used = self.n_samples if n_samples is None else n_samples
+        if not 1 <= used <= self.n_samples:
+            raise ValueError(f"n_samples must lie between 1 and {self.n_samples}, got {used}")
+        edges = self._describe(batch)
+        n_threads = torch.get_num_threads()
+        parts = list(_parts(used, n_threads=n_threads, sample_bytes=self._sample_bytes(edges)))
 
-    def _edges(self, batch: GraphBatch) -> _Edges:
-        species = self._species[batch.atomic_numbers]
-        order = torch.argsort(species, stable=True)
-        place = torch.empty_like(order)
-        place[order] = torch.arange(len(order))
-        centre, neighbor = place[batch.edge_index]
-        by_centre = torch.argsort(centre, stable=True)
-        vectors = batch.vectors[by_centre].contiguous().numpy()
-        n_edges, n_atoms = len(vectors), len(order)
-        first = np.zeros(n_atoms + 1, dtype=np.int64)
-        np.cumsum(np.bincount(centre.numpy(), minlength=n_atoms), out=first[1:])
-        n_harmonics = len(self._frozen.harmonics)
-        jacobian = np.empty((n_edges, n_harmonics, 3), dtype=np.float32)
-        unit = np.empty((n_edges, 3), dtype=np.float32)
-        angular = np.empty((n_edges, len(self._angular.combinations)), dtype=np.float32)
-        knot = np.empty(n_edges, dtype=np.int64)
-        weight, slope = np.empty((2, n_edges, TABLE_ROWS), dtype=np.float32)
-        n_intervals = self._frozen.layers[0].radial.shape[1] - DEGREE
-        density = n_intervals / self._config.cutoff
-        last = np.nextafter(float(n_intervals), 0.0)
-        self._describe(vectors, density, last, jacobian, unit, angular, knot, weight, slope)
-        ordered = species[order]
-        counts = torch.bincount(ordered, minlength=len(self._config.elements)).tolist()
-        ends = np.cumsum(counts).tolist()
-        return _Edges(
-            order=order,
-            spans=tuple(
-                (element, end - count, end)
-                for element, (count, end) in enumerate(zip(counts, ends, strict=True))
-                if count
-            ),
-            species=ordered,
-            structure=batch.structure_index[order].numpy(),
-            vectors=vectors,
-            first=first,
-            neighbor=neighbor[by_centre].numpy(),
-            jacobian=jacobian,
-            unit=unit,
-            angular=angular,
-            knot=knot,
-            weight=weight,
-            slope=slope,
-        )
+        def run(part: slice) -> _Raw:
+            return self._run(samples_of(self._frozen, part), edges, batch.n_structures)
 
-    def _samples(
-        self, used: slice, batch: GraphBatch, edges: _Edges, *, stress: bool
-    ) -> NetworkOutputs:
-        frozen = self._frozen
-        embedding = frozen.embedding[used]
-        n_samples, n_atoms, n_features = len(embedding), len(edges.order), embedding.shape[2]
-        features: list[Tensor] = []
-        passed = []
-        for number, layer in enumerate(self._layers):
-            mixed, sums, sigmoid, features = self._forward(number, layer, used, edges, features)
-            passed.append((mixed, sums, sigmoid))
-        latent = features[0].view(n_samples, n_atoms, n_features)
-        energy, noise, by_latent = self._read_out(latent, used)
-        by_harmonic = np.zeros(
-            (n_samples, len(edges.vectors), len(frozen.harmonics)), dtype=np.float32
-        )
-        by_distance = np.zeros((n_samples, len(edges.vectors)), dtype=np.float32)
-        by_feature = [by_latent[:, :, None]]
-        for number in range(len(self._layers) - 1, -1, -1):
-            by_feature = self._backward(
-                number, used, edges, passed[number], by_feature, (by_harmonic, by_distance)
-            )
-        forces = np.zeros((n_samples, n_atoms, 3))
-        strain = np.zeros((n_samples, batch.n_structures, 3, 3))
-        self._collect(
-            by_harmonic, by_distance, edges.jacobian, edges.unit, edges.vectors, edges.first,
-            edges.neighbor, edges.structure, forces, strain,
-        )
-        return self._outputs(batch, edges, energy, noise, latent, forces, strain, stress=stress)
-
-    def _forward(self, number, layer, used, edges, features):
-        shape, weights = layer.shape, layer.weights
-        n_samples, n_atoms, n = len(weights.radial[used]), len(edges.order), shape.n_features
-        if number == 0:
-            mixed = [self._first_mixed[used][:, edges.species][:, :, None]]
+        if n_threads == 1 or len(parts) == 1:
+            raw = [run(part) for part in parts]
         else:
-            mixed = [
-                torch.bmm(x.view(n_samples, -1, n), w[used]).view(x.shape)
-                for x, w in zip(features, weights.mix_in, strict=True)
-            ]
-        messages = [
-            torch.empty((n_samples, n_atoms, d, s * n))
-            for d, s in zip(shape.targets, slots_of(shape), strict=True)
-        ]
-        layer.convolve(
-            *(x.flatten(2).numpy() for x in mixed), weights.radial[used].numpy(), edges.angular, edges.first,
-            edges.neighbor, edges.knot, edges.weight, *(m.flatten(2).numpy() for m in messages),
-        )
-        sums = [
-            torch.bmm(m.view(n_samples, -1, m.shape[3]), w[used]).view(n_samples, n_atoms, d, -1)
-            for m, w, d in zip(messages, weights.mix_out, shape.targets, strict=True)
-        ]
-        for target, row in enumerate(weights.inherit):
-            if number == 0:
-                own = self._first_inherit[target]
-                if own is not None:
-                    sums[target] += own[used][:, edges.species][:, :, None]
-                continue
-            for source, matrix in enumerate(row):
-                if matrix is not None:
-                    for element, start, stop in edges.spans:
-                        into = sums[target][:, start:stop].flatten(1, 2)
-                        into.baddbmm_(features[source][:, start:stop].flatten(1, 2), matrix[used][:, element])
-        sigmoid = sums[0].sigmoid()
-        out = [torch.empty((n_samples, n_atoms, d, n)) for d in shape.targets]
-        layer.gate(*(o.numpy() for o in sums), sigmoid.numpy(), *(x.numpy() for x in out))
-        return mixed, sums, sigmoid, out
+            raw = _in_threads(run, parts, n_threads)
+        return self._outputs(_joined(raw), edges, batch, stress=stress)
 
-    def _read_out(self, latent, used):
-        energy, noise = self._frozen.energy, self._frozen.noise
-        told = []
-        for one in (energy, noise):
-            hidden = torch.bmm(latent, one.hidden[used])
-            sigmoid = hidden.sigmoid()
-            told.append(torch.bmm(hidden * sigmoid, one.out[used]) + one.offset[used][:, None])
-            if one is energy:
-                slope = sigmoid * (1.0 + hidden * (1.0 - sigmoid))
-                by_hidden = slope * one.out[used][:, None, :, 0]
-                by_latent = torch.bmm(by_hidden, one.hidden[used].transpose(1, 2))
-        return told[0][:, :, 0], told[1], by_latent
-
-    def _backward(self, number, used, edges, passed, by_feature, by_edge):
-        layer = self._layers[number]
-        shape, weights = layer.shape, layer.weights
-        mixed, sums, sigmoid = passed
-        n_samples, n_atoms = sums[0].shape[:2]
-        layer.gate_back(*(o.numpy() for o in sums), sigmoid.numpy(), *(z.numpy() for z in by_feature))
-        by_sum = [
-            torch.bmm(y.flatten(1, 2), w[used].transpose(1, 2)).view(n_samples, n_atoms, d, -1)
-            for y, w, d in zip(sums, weights.mix_out, shape.targets, strict=True)
-        ]
-        is_first = number == 0
-        by_mixed = [] if is_first else [torch.zeros_like(x) for x in mixed]
-        layer.convolve_back(
-            *(x.flatten(2).numpy() for x in mixed), weights.radial[used].numpy(), edges.angular, edges.first,
-            edges.neighbor, edges.knot, edges.weight, edges.slope, *(y.flatten(2).numpy() for y in by_sum),
-            *(z.flatten(2).numpy() for z in by_mixed), *by_edge,
+    def _run(self, frozen: FrozenNetwork, edges: Edges, n_structures: int) -> _Raw:
+        """Forward and reverse pass of some samples."""
+        n_samples = len(frozen.embedding)
+        first, *others = frozen.layers
+        features, start = self._first.start(first, edges, frozen.embedding)
+        passed = []
+        for layer, weights in zip(self._others, others, strict=True):
+            features, one = layer.forward(weights, edges, features)
+            passed.append(one)
+        latent = features[0][:, :, 0]
+        energy, by_latent = _energy(latent, frozen.energy)
+        by_edge = ByEdge(
+            np.zeros((n_samples, edges.n_edges, len(frozen.harmonics)), dtype=np.float32),
+            np.zeros((n_samples, edges.n_edges), dtype=np.float32),
         )
-        if is_first:
-            return []
-        back = [
-            torch.bmm(z.flatten(1, 2), w[used].transpose(1, 2)).view(z.shape)
-            for z, w in zip(by_mixed, weights.mix_in, strict=True)
-        ]
-        for target, row in enumerate(weights.inherit):
-            for source, matrix in enumerate(row):
-                if matrix is not None:
-                    for element, start, stop in edges.spans:
-                        into = back[source][:, start:stop].flatten(1, 2)
-                        into.baddbmm_(sums[target][:, start:stop].flatten(1, 2), matrix[used][:, element].transpose(1, 2))
-        return back
-
-    def _outputs(self, batch, edges, energy, noise, latent, forces, strain, *, stress):
-        scale = self._reference.scale
-        structure = torch.from_numpy(edges.structure)
-        total = torch.zeros((len(energy), batch.n_structures), dtype=torch.float64)
-        total.index_add_(1, structure, energy.double())
-        back = torch.empty_like(edges.order)
-        back[edges.order] = torch.arange(len(back))
-        shifts = torch.zeros(batch.n_structures, dtype=torch.float64).index_add(
-            0, batch.structure_index, self._shifts[batch.atomic_numbers]
+        by_feature = [by_latent[:, :, None]]
+        for layer, weights, one in reversed(list(zip(self._others, others, passed, strict=True))):
+            by_feature = layer.backward(weights, edges, one, by_feature, by_edge)
+        self._first.finish(first, edges, start, by_feature, by_edge)
+        forces = np.zeros((n_samples, edges.n_atoms, 3))
+        strain = np.zeros((n_samples, n_structures, 3, 3))
+        self._collect(
+            *by_edge,
+            edges.jacobian,
+            edges.unit,
+            edges.vectors,
+            edges.first,
+            edges.neighbor,
+            edges.structure,
+            forces,
+            strain,
         )
-        model, noise = NOISE_MODELS[self._config.noise_readout], noise[:, back]
-        volume = torch.linalg.det(batch.cell.double()).abs()
-        strained = torch.from_numpy(strain) * scale
+        return _Raw(
+            energy=energy,
+            noise=_noise(latent, frozen.noise),
+            latent=latent,
+            forces=torch.from_numpy(forces),
+            strain=torch.from_numpy(strain),
+        )
+
+    def _outputs(
+        self, raw: _Raw, edges: Edges, batch: GraphBatch, *, stress: bool
+    ) -> NetworkOutputs:
+        """Restore units, energy reference and the order of the batch."""
+        scale, structure = self._reference.scale, batch.structure_index
+        zero = torch.zeros((len(raw.energy), batch.n_structures), dtype=torch.float64)
+        # In float32 the sum over ten thousand atoms is off by several meV.
+        energy = zero.index_add(1, structure, raw.energy.double()[:, edges.place])
+        shift = zero[0].index_add(0, structure, self._shifts[batch.atomic_numbers])
+        noise = raw.noise[:, edges.place]
+        model, unit = NOISE_MODELS[self._config.noise_readout], self._config.noise_scale
         return NetworkOutputs(
-            energy=total * scale + shifts,
-            forces=torch.from_numpy(forces)[:, back] * scale,
-            stress=0.5 * (strained + strained.transpose(2, 3)) / torch.where(volume > 0, volume, torch.nan)[:, None, None] if stress else None,
-            force_std=model.force_std(noise, scale=self._config.noise_scale),
+            energy=scale * energy + shift,
+            forces=scale * raw.forces[:, edges.place],
+            stress=scale * _stress(raw.strain, batch.cell) if stress else None,
+            force_std=model.force_std(noise, scale=unit),
             energy_std=self._reference.energy_std_per_sqrt_atom * batch.n_atoms.double().sqrt(),
-            latent=latent[:, back],
-            force_epistemic_std=model.force_epistemic_std(noise, scale=self._config.noise_scale),
+            latent=raw.latent[:, edges.place],
+            force_epistemic_std=model.force_epistemic_std(noise, scale=unit),
         )
 
-
-def _single(frozen: FrozenNetwork) -> FrozenNetwork:
-    """The same in single precision."""
-    def cast(value):
-        if isinstance(value, Tensor):
-            return value.to(DTYPE)
-        if isinstance(value, tuple) and hasattr(value, "_fields"):
-            return type(value)(*(cast(one) for one in value))
-        if isinstance(value, tuple):
-            return tuple(cast(one) for one in value)
-        return value
-    return cast(frozen)
+    def _sample_bytes(self, edges: Edges) -> int:
+        """Memory that one sample takes, at least: features of all layers, derivatives by edges."""
+        per_atom = sum(layer.values_per_atom for layer in (self._first, *self._others))
+        per_edge = 1 + len(self._frozen.harmonics)
+        return 4 * (edges.n_atoms * per_atom + edges.n_edges * per_edge)
 
 
-def _layers(frozen: FrozenNetwork, angular: AngularColumns) -> list[_Layer]:
-    return [
-        _Layer(
-            shape, weights,
-            compiled(forward_source(shape, angular)),
-            compiled(backward_source(shape, angular, is_first=number == 0)),
-            compiled(gate_source(shape)),
-            compiled(gate_back_source(shape)),
-        )
-        for number, (shape, weights) in enumerate(zip(frozen.shapes, frozen.layers, strict=True))
-    ]
+def _energy(latent: Tensor, weights: ReadoutWeights) -> tuple[Tensor, Tensor]:
+    """Atomic energies, and their derivatives by the latent scalars."""
+    hidden = torch.bmm(latent, weights.hidden)
+    sigmoid = hidden.sigmoid()
+    energy = torch.bmm(hidden * sigmoid, weights.out)[:, :, 0] + weights.offset
+    by_hidden = sigmoid * (1.0 + hidden * (1.0 - sigmoid)) * weights.out.transpose(1, 2)
+    return energy, torch.bmm(by_hidden, weights.hidden.transpose(1, 2))
+
+
+def _noise(latent: Tensor, weights: ReadoutWeights) -> Tensor:
+    hidden = torch.nn.functional.silu(torch.bmm(latent, weights.hidden))
+    return torch.bmm(hidden, weights.out) + weights.offset[:, None]
+
+
+def _stress(strain: Tensor, cell: Tensor) -> Tensor:
+    """Symmetric derivative by strain over the volume; NaN without a cell."""
+    volume = torch.linalg.det(cell.double()).abs()
+    known = torch.where(volume > 0, volume, torch.nan)
+    return 0.5 * (strain + strain.transpose(2, 3)) / known[:, None, None]
+
+
+def _parts(n_samples: int, *, n_threads: int, sample_bytes: int) -> Iterator[slice]:
+    """Runs of samples: as many as threads, more where memory is short."""
+    at_once = max(1, MEMORY_BYTES // (n_threads * sample_bytes))
+    size = min(at_once, -(-n_samples // n_threads))
+    for start in range(0, n_samples, size):
+        yield slice(start, min(n_samples, start + size))
+
+
+def _in_threads(run: Callable[[slice], _Raw], parts: list[slice], n_threads: int) -> list[_Raw]:
+    """Run parts side by side, each on one thread: kernels and products release the lock."""
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(n_threads) as pool:
+            return list(pool.map(run, parts))
+    finally:
+        torch.set_num_threads(n_threads)
+
+
+def _joined(parts: list[_Raw]) -> _Raw:
+    return parts[0] if len(parts) == 1 else _Raw(*map(torch.cat, zip(*parts, strict=True)))

@@ -1,35 +1,36 @@
-"""Source of the kernels of a layer's gate, and of its reverse."""
+"""Source of the kernels of a layer's gate, and of its reverse.
 
-from posterion.inference.fused.source import Source
+Arrays have shape ``(K, n_atoms, components * columns)``, as the kernels of the convolution.
+"""
+
+from posterion.inference.fused.kernel import Source
 from posterion.network.frozen import LayerShape
 
 
 def gate_source(shape: LayerShape) -> str:
     """Kernel ``gate(sums..., sigmoid, features...)``.
 
-    Sums have shape ``(K, n_atoms, components, n_columns)``; ``sigmoid`` is that of sums 0;
-    features ``(K, n_atoms, components, U)`` are overwritten.
+    ``sigmoid`` is that of the first sums; features are overwritten.
     """
-    source = Source()
-    n = shape.n_features
-    names = range(len(shape.targets))
-    source.define("gate", *(f"o{t}" for t in names), "sigmoid", *(f"x{t}" for t in names))
+    source, n = Source(), shape.n_features
+    blocks = range(len(shape.targets))
+    source.define("gate", *(f"o{t}" for t in blocks), "sigmoid", *(f"x{t}" for t in blocks))
     even, odd, gated = shape.scales
     with source.loop("k", "o0.shape[0]"), source.loop("i", "o0.shape[1]"):
         for target, (components, kind, first) in enumerate(_targets(shape)):
-            if kind == "gated":
-                with source.loop("c", components), source.loop("u", n):
-                    value = f"o0[k, i, 0, {first} + u] * sigmoid[k, i, 0, {first} + u]"
-                    product = f"o{target}[k, i, c, u] * {value}"
-                    source.line(f"x{target}[k, i, c, u] = {source.times(gated, product)}")
+            value = f"o0[k, i, {first} + u] * sigmoid[k, i, {first} + u]"
+            if kind == "odd":
+                value = source.times(odd, f"tanh(o{target}[k, i, u])")
             elif kind == "even":
-                with source.loop("u", n):
-                    value = "o0[k, i, 0, u] * sigmoid[k, i, 0, u]"
-                    source.line(f"x{target}[k, i, 0, u] = {source.times(even, value)}")
+                value = source.times(even, value)
             else:
-                with source.loop("u", n):
-                    value = f"tanh(o{target}[k, i, 0, u])"
-                    source.line(f"x{target}[k, i, 0, u] = {source.times(odd, value)}")
+                value = source.times(gated, value)
+            with source.loop("u", n):
+                source.line(f"v = {value}")
+                for c in range(components):
+                    place = f"[k, i, {c * n} + u]"
+                    own = f"v * o{target}{place}" if kind == "gated" else "v"
+                    source.line(f"x{target}{place} = {own}")
     return source.text
 
 
@@ -38,46 +39,39 @@ def gate_back_source(shape: LayerShape) -> str:
 
     Overwrites the sums with the derivatives of the energy by them.
     """
-    source = Source()
-    n = shape.n_features
-    names = range(len(shape.targets))
-    source.define("gate_back", *(f"o{t}" for t in names), "sigmoid", *(f"z{t}" for t in names))
-    source.line(f"told = empty({n}, float32)")
+    source, n = Source(), shape.n_features
+    blocks = range(len(shape.targets))
+    source.define("gate_back", *(f"o{t}" for t in blocks), "sigmoid", *(f"z{t}" for t in blocks))
     even, odd, gated = shape.scales
     with source.loop("k", "o0.shape[0]"), source.loop("i", "o0.shape[1]"):
         for target, (components, kind, first) in enumerate(_targets(shape)):
-            if kind == "gated":
-                with source.loop("u", n):
-                    source.line("told[u] = ZERO")
-                with source.loop("c", components), source.loop("u", n):
-                    source.line(f"told[u] += z{target}[k, i, c, u] * o{target}[k, i, c, u]")
-                    value = f"o0[k, i, 0, {first} + u] * sigmoid[k, i, 0, {first} + u]"
-                    product = f"z{target}[k, i, c, u] * {value}"
-                    source.line(f"o{target}[k, i, c, u] = {source.times(gated, product)}")
-                with source.loop("u", n):
-                    _silu_back(source, "told[u]", first, gated)
-            elif kind == "odd":
-                with source.loop("u", n):
-                    source.line(f"t = tanh(o{target}[k, i, 0, u])")
-                    product = f"z{target}[k, i, 0, u] * (ONE - t * t)"
-                    source.line(f"o{target}[k, i, 0, u] = {source.times(odd, product)}")
-        with source.loop("u", n):
-            _silu_back(source, "z0[k, i, 0, u]", 0, even)
+            with source.loop("u", n):
+                if kind == "odd":
+                    source.line(f"t = tanh(o{target}[k, i, u])")
+                    product = source.times(odd, f"z{target}[k, i, u] * (ONE - t * t)")
+                    source.line(f"o{target}[k, i, u] = {product}")
+                    continue
+                source.line(f"a = o0[k, i, {first} + u]")
+                source.line(f"s = sigmoid[k, i, {first} + u]")
+                source.line("told = z0[k, i, u]" if kind == "even" else "told = ZERO")
+                if kind == "gated":
+                    source.line(f"v = {source.times(gated, 'a * s')}")
+                    for c in range(components):
+                        place = f"[k, i, {c * n} + u]"
+                        source.line(f"told += z{target}{place} * o{target}{place}")
+                        source.line(f"o{target}{place} = v * z{target}{place}")
+                product = source.times(
+                    even if kind == "even" else gated, "told * s * (ONE + a * (ONE - s))"
+                )
+                source.line(f"o0[k, i, {first} + u] = {product}")
     return source.text
 
 
 def _targets(shape: LayerShape) -> list[tuple[int, str, int]]:
     """Components and kind of every target, and the first column of its gate."""
-    gates = 0
+    n_gates = 0
     told = []
     for components, kind in zip(shape.targets, shape.kinds, strict=True):
-        gates += kind == "gated"
-        told.append((components, kind, gates * shape.n_features))
+        n_gates += kind == "gated"
+        told.append((components, kind, n_gates * shape.n_features if kind == "gated" else 0))
     return told
-
-
-def _silu_back(source: Source, by_output: str, first: int, scale: float) -> None:
-    source.line(f"a = o0[k, i, 0, {first} + u]")
-    source.line(f"s = sigmoid[k, i, 0, {first} + u]")
-    product = f"{by_output} * s * (ONE + a * (ONE - s))"
-    source.line(f"o0[k, i, 0, {first} + u] = {source.times(scale, product)}")

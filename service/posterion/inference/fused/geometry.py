@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from posterion.inference.fused.convolution import AngularColumns
-from posterion.inference.fused.source import Source
+from posterion.inference.fused.kernel import Source
+from posterion.network.frozen import N_INTERVALS
 from posterion.network.harmonics import Polynomial
 from posterion.network.spline import weight_polynomials
 
@@ -11,16 +12,16 @@ AXES = ("x", "y", "z")
 
 
 def edges_source(harmonics: tuple[Polynomial, ...], angular: AngularColumns) -> str:
-    """Kernel ``describe(vectors, density, last, jacobian, unit, angular, knot, weight, slope)``.
+    """Kernel ``describe(vectors, density, jacobian, unit, angular, knot, weight, slope)``.
 
-    From vectors, ``(n_edges, 3)``, knots per Angstrom and the largest place among them to: derivatives of the harmonics,
+    From vectors, ``(n_edges, 3)``, and knots per Angstrom to: derivatives of the harmonics,
     ``(n_edges, n_harmonics, 3)``; unit vectors, ``(n_edges, 3)``; angular columns; interval
     of the radial table; weights of its coefficients for the value, and for its derivative.
     """
     source = Source()
     source.define(
         "describe",
-        *("vectors", "density", "last", "jacobian", "unit", "angular", "knot", "weight", "slope"),
+        *("vectors", "density", "jacobian", "unit", "angular", "knot", "weight", "slope"),
     )
     source.line(f"harmonic = empty({len(harmonics)}, float64)")
     degree = max(sum(powers) for one in harmonics for powers, _ in one)
@@ -52,8 +53,8 @@ def edges_source(harmonics: tuple[Polynomial, ...], angular: AngularColumns) -> 
 
 def _spline(source: Source) -> None:
     """As `posterion.network.spline`, and the derivative by the distance."""
-    source.line("place = min(distance * density, last)")
-    source.line("q = int(place)")
+    source.line("place = distance * density")
+    source.line(f"q = min(int(place), {N_INTERVALS - 1})")
     source.line("t = place - q")
     source.line("knot[e] = q")
     for row, polynomial in enumerate(weight_polynomials()):
@@ -71,7 +72,9 @@ def _horner(polynomial: Sequence[float]) -> str:
 
 def _value(polynomial: Polynomial) -> str:
     terms = [
-        " * ".join([repr(value), *(f"{axis}{n}" for axis, n in zip(AXES, powers, strict=True) if n)])
+        " * ".join(
+            [repr(value), *(f"{axis}{n}" for axis, n in zip(AXES, powers, strict=True) if n)]
+        )
         for powers, value in polynomial
     ]
     return " + ".join(terms) or "0.0"
@@ -86,11 +89,11 @@ def _derivative(polynomial: Polynomial, axis: int) -> Polynomial:
 
 
 def forces_source() -> str:
-    """Kernel ``collect(by_harmonic, by_distance, jacobian, unit, vectors, first, neighbor,
-    structure, forces, strain)``.
+    """Kernel that turns derivatives by edges into forces.
 
-    Adds to forces, ``(K, n_atoms, 3)``, and to derivatives by the strain of every structure,
-    ``(K, n_structures, 3, 3)``, not symmetric.
+    ``collect(by_harmonic, by_distance, jacobian, unit, vectors, first, neighbor, structure,
+    forces, strain)`` adds to forces, ``(K, n_atoms, 3)``, and to derivatives by the strain of
+    every structure, ``(K, n_structures, 3, 3)``, not symmetric.
     """
     source = Source()
     source.define(

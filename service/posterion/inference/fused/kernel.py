@@ -1,0 +1,142 @@
+"""Text of a kernel, and its compilation by numba.
+
+Machine code is kept in a cache of the user, by the digest of the text: what is compiled once
+is loaded by every later process. The cache holds programs, so it is used only where nobody
+else can write.
+"""
+
+import hashlib
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from types import FunctionType
+from typing import Any, Final
+
+import numba
+import numpy as np
+
+Kernel = Callable[..., Any]
+
+CACHE_VARIABLE: Final = "POSTERION_KERNEL_CACHE"
+"""Folder of the cache; empty = none. Default: ``posterion/kernels`` in the user's cache."""
+
+_OTHERS_WRITE: Final = 0o022
+_LOGGER: Final = logging.getLogger(__name__)
+
+
+class Source:
+    """One function, written line by line, with constants in single precision.
+
+    Numba takes a number in the text for a double, which would make every product one.
+    """
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self._lines: list[str] = []
+        self._constants: dict[float, str] = {}
+        self._depth = 0
+
+    def define(self, name: str, *arguments: str) -> None:
+        """Write the head of the function."""
+        self._lines.append(f"def {name}({', '.join(arguments)}):")
+        self._depth = 1
+
+    def line(self, text: str) -> None:
+        """Write one line."""
+        self._lines.append("    " * self._depth + text)
+
+    def loop(self, index: str, n: int | str) -> AbstractContextManager[None]:
+        """Repeat what follows n times."""
+        return self.span(index, 0, n)
+
+    @contextmanager
+    def span(self, index: str, start: int | str, stop: int | str) -> Iterator[None]:
+        """Repeat what follows from start to stop, exclusive."""
+        self.line(f"for {index} in range({start}, {stop}):")
+        self._depth += 1
+        yield
+        self._depth -= 1
+
+    def times(self, value: float, expression: str) -> str:
+        """A product with a constant."""
+        if abs(value) == 1.0:
+            return f"({expression})" if value > 0.0 else f"(-({expression}))"
+        name = self._constants.setdefault(value, f"C{len(self._constants)}")
+        return f"{name} * ({expression})"
+
+    @property
+    def text(self) -> str:
+        """The function with its constants before it, ready for `compiled`."""
+        constants = [f"{name} = float32({value!r})" for value, name in self._constants.items()]
+        return "\n".join([*constants, *self._lines, ""])
+
+
+def compiled(text: str) -> Kernel:
+    """Compile the one function of a text; its machine code is made at the first call."""
+    space: dict[str, Any] = {
+        "__name__": __name__,
+        "float32": np.float32,
+        "float64": np.float64,
+        "empty": np.empty,
+        "sqrt": np.sqrt,
+        "tanh": np.tanh,
+        "ZERO": np.float32(0.0),
+        "ONE": np.float32(1.0),
+    }
+    file = _kept(text)
+    code = compile(text, str(file) if file else "<posterion kernel>", "exec")
+    exec(code, space)  # noqa: S102 - written by the generators of this package
+    (function,) = (one for one in space.values() if isinstance(one, FunctionType))
+    made: Any = numba.njit(fastmath=True, error_model="numpy", nogil=True, cache=file is not None)(
+        function
+    )
+    # No option of numba says what is true of all these kernels: their arrays do not overlap.
+    # Without it LLVM does not vectorise the reverse, which is then three times slower.
+    made._compiler._customize_flags = _without_overlap  # noqa: SLF001
+    kernel: Kernel = made
+    return kernel
+
+
+def _without_overlap(flags: Any) -> Any:  # noqa: ANN401 - numba generates their type
+    flags.noalias = True
+    return flags
+
+
+def _kept(text: str) -> Path | None:
+    """Write the text where numba keeps the machine code beside it."""
+    folder = cache_folder()
+    if folder is None:
+        return None
+    file = folder / f"kernel_{hashlib.sha256(text.encode()).hexdigest()[:32]}.py"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        status = folder.stat()
+        if status.st_uid != os.getuid() or status.st_mode & _OTHERS_WRITE:
+            _LOGGER.warning(
+                "kernels are not kept: others than you can write to %s; chmod it to 700 or set %s",
+                folder,
+                CACHE_VARIABLE,
+            )
+            return None
+        if not file.exists():
+            new = file.with_suffix(f".{os.getpid()}.new")
+            new.write_text(text)
+            new.replace(file)
+    except OSError as error:
+        _LOGGER.warning("kernels are not kept: %s", error)
+        return None
+    return file
+
+
+def cache_folder() -> Path | None:
+    """Where kernels are kept; None if nowhere."""
+    named = os.environ.get(CACHE_VARIABLE)
+    if named is not None:
+        return Path(named) if named else None
+    try:
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError:
+        return None
+    return Path(home) / "posterion" / "kernels"
