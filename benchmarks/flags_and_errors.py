@@ -26,9 +26,9 @@ from posterion.evaluation.bank_evaluation import evaluate_frames
 from posterion.evaluation.frame_file import read_frame_file
 from posterion.evaluation.record import hardware, scores_document
 from posterion.evaluation.scores import ScoreSettings, score_frames
-from posterion.inference.bank import VectorizedEngine
+from posterion.inference.bank import BankEngine
+from posterion.inference.engine_choice import choose_engine
 from posterion.inference.loading import SampleBank, load_bank
-from posterion.network.functional import NetworkFunction
 from posterion.structures.ase_io import LabelledFrame
 from posterion.structures.frame_digest import FRAMES_FILE, decode_frame_names, geometry_digest
 from posterion_store import Store
@@ -63,9 +63,7 @@ def reference_sets(folder: Path, bank: SampleBank) -> Iterator[tuple[str, list[L
             yield path.stem, frames
 
 
-def scored(
-    bank: SampleBank, engine: VectorizedEngine, frames: Sequence[LabelledFrame]
-) -> dict[str, Any]:
+def scored(bank: SampleBank, engine: BankEngine, frames: Sequence[LabelledFrame]) -> dict[str, Any]:
     """Scores and flags of one set of frames."""
     evaluated = evaluate_frames(bank, engine, frames)
     if evaluated.refused:
@@ -110,10 +108,7 @@ def main() -> int:
     given = parser.parse_args()
     store = Store.open(given.store, read_only=True)
     bank = load_bank(store, given.bank)
-    engine = VectorizedEngine(
-        NetworkFunction(bank.config, bank.reference, dtype=torch.float32, device="cpu"),
-        bank.parameters,
-    )
+    engine = choose_engine(bank.config, bank.reference, bank.parameters).engine
     known = report_frames(store, bank, given.data)
     rows: dict[str, dict[str, Any]] = {}
     if known:

@@ -34,9 +34,9 @@ from posterion.evaluation.bank_evaluation import Evaluated, evaluate_frames
 from posterion.evaluation.frame_file import read_frame_file
 from posterion.evaluation.record import estimates_document, hardware, scores_document
 from posterion.evaluation.scores import ScoreSettings, judge, novelty, score_frames
-from posterion.inference.bank import VectorizedEngine
+from posterion.inference.bank import BankEngine
+from posterion.inference.engine_choice import choose_engine
 from posterion.inference.loading import SampleBank, load_bank
-from posterion.network.functional import NetworkFunction
 from posterion.structures.ase_io import LabelledFrame
 from posterion.training.datasets import split_frames
 from posterion.training.job import train
@@ -74,10 +74,7 @@ def run_cell(cell: Cell, folders: Folders, *, quick: bool) -> dict[str, JsonValu
     )
     trained_s = _processor_s() - before
     bank = load_bank(store, cell.name)
-    engine = VectorizedEngine(
-        NetworkFunction(bank.config, bank.reference, dtype=torch.float32, device="cpu"),
-        bank.parameters,
-    )
+    engine = choose_engine(bank.config, bank.reference, bank.parameters).engine
     ordinary = split_frames(config.data, level_of_theory=config.level_of_theory).report.frames
     return {
         "format_version": 1,
@@ -119,7 +116,7 @@ def _sample_counts(bank: SampleBank) -> list[int]:
 
 def _judged(
     bank: SampleBank,
-    engine: VectorizedEngine,
+    engine: BankEngine,
     ordinary: Sequence[LabelledFrame],
     strange: Sequence[StrangeSet],
     *,
@@ -145,7 +142,7 @@ def _judged(
 
 
 def _evaluate_strange(
-    bank: SampleBank, engine: VectorizedEngine, strange: StrangeSet, *, n_samples: int
+    bank: SampleBank, engine: BankEngine, strange: StrangeSet, *, n_samples: int
 ) -> Evaluated:
     frames = read_frame_file(strange.path).usable
     every = max(1, -(-len(frames) // strange.max_frames))

@@ -17,9 +17,9 @@ from posterion.evaluation.pictures import Shown, draw
 from posterion.evaluation.record import EvaluatedFile, evaluation_document
 from posterion.evaluation.scores import ScoreSettings, judge, novelty, score_frames
 from posterion.evaluation.table import show
-from posterion.inference.bank import BankEngine, VectorizedEngine
+from posterion.inference.bank import BankEngine
+from posterion.inference.engine_choice import choose_engine
 from posterion.inference.loading import SampleBank, load_bank
-from posterion.network.functional import NetworkFunction
 from posterion_store import Store
 from posterion_store.names import utc_now
 
@@ -72,8 +72,7 @@ def run_evaluation(request: EvaluationRequest) -> dict[str, JsonValue]:
     store = Store.open(request.store, read_only=True)
     bank = _bank(store, request.bank, device)
     files = [read_frame_file(path) for path in (request.file, request.against) if path is not None]
-    function = NetworkFunction(bank.config, bank.reference, dtype=torch.float32, device=device)
-    engine = VectorizedEngine(function, bank.parameters)
+    engine = choose_engine(bank.config, bank.reference, bank.parameters, device=device).engine
     console = Console()
     judged = _evaluate(console, store, bank, engine, files, request)
     inside, outside = judged[0], judged[1] if len(judged) > 1 else None

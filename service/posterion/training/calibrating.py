@@ -3,13 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-import torch
 from torch import Tensor
 
-from posterion.inference.bank import VectorizedEngine
+from posterion.inference.engine_choice import choose_engine
 from posterion.inference.held_out_frames import evaluate_held_out, training_latents
 from posterion.network.config import EnergyReference, NetworkConfig
-from posterion.network.functional import NetworkFunction
 from posterion.training.datasets import DataSplit
 from posterion.training.energy_noise import fit_energy_noise, with_energy_noise
 from posterion.uncertainty.calibration import FEWEST_SAMPLES, Calibration, ErrorTarget
@@ -79,8 +77,7 @@ def calibrate(
     Returns:
         Everything that the manifest holds beside the samples and the figures.
     """
-    function = NetworkFunction(network, reference, dtype=torch.float32, device=device)
-    engine = VectorizedEngine(function, parameters)
+    engine = choose_engine(network, reference, parameters, device=device).engine
     numbers, latent = training_latents(
         engine, [frame.structure for frame in split.train.frames], cutoff=network.cutoff
     )

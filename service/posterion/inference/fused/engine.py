@@ -75,6 +75,7 @@ class FusedEngine:
             config.elements, config.cutoff, self._frozen.harmonics, angular
         )
         self._collect = compiled(forces_source())
+        self._pool = ThreadPoolExecutor(torch.get_num_threads(), "posterion-fused")
         self._shifts = torch.zeros(119, dtype=torch.float64)
         for number, shift in reference.shifts.items():
             self._shifts[number] = shift
@@ -94,7 +95,7 @@ class FusedEngine:
         if n_threads == 1 or len(parts) == 1:
             raw = [run(part) for part in parts]
         else:
-            raw = _in_threads(run, parts, n_threads)
+            raw = self._in_threads(run, parts, n_threads)
         return self._outputs(_joined(raw), edges, batch, stress=stress)
 
     def _run(self, frozen: FrozenNetwork, edges: Edges, n_structures: int) -> _Raw:
@@ -136,6 +137,16 @@ class FusedEngine:
             forces=torch.from_numpy(forces),
             strain=torch.from_numpy(strain),
         )
+
+    def _in_threads(
+        self, run: Callable[[slice], _Raw], parts: list[slice], n_threads: int
+    ) -> list[_Raw]:
+        """Run parts side by side, each on one thread: kernels and products release the lock."""
+        torch.set_num_threads(1)
+        try:
+            return list(self._pool.map(run, parts))
+        finally:
+            torch.set_num_threads(n_threads)
 
     def _outputs(
         self, raw: _Raw, edges: Edges, batch: GraphBatch, *, stress: bool
@@ -192,16 +203,6 @@ def _parts(n_samples: int, *, n_threads: int, sample_bytes: int) -> Iterator[sli
     size = min(at_once, -(-n_samples // n_threads))
     for start in range(0, n_samples, size):
         yield slice(start, min(n_samples, start + size))
-
-
-def _in_threads(run: Callable[[slice], _Raw], parts: list[slice], n_threads: int) -> list[_Raw]:
-    """Run parts side by side, each on one thread: kernels and products release the lock."""
-    torch.set_num_threads(1)
-    try:
-        with ThreadPoolExecutor(n_threads) as pool:
-            return list(pool.map(run, parts))
-    finally:
-        torch.set_num_threads(n_threads)
 
 
 def _joined(parts: list[_Raw]) -> _Raw:
