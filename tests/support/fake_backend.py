@@ -111,6 +111,7 @@ class SpringBackend:
             thresholds={"force-epistemic-high": {"candidate": FORCE_THRESHOLD}},
             metrics={"force_mae": 0.01},
             engines={"float32": "springs", "float64": "springs"},
+            engine_deviations={"float32": 0.0, "float64": 0.0},
             created_at="2026-11-20T10:00:00Z",
             licence="CC0-1.0",
             aliases=("stable",) if digest == STABLE else (),

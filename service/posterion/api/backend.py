@@ -22,7 +22,9 @@ class ModelIdentity:
         version: First 16 hex digits of the manifest's SHA-256.
         digest: ``sha256:<64 hex digits>`` of the manifest.
         n_samples: Number of posterior samples evaluated.
-        engine: Name of the engine that evaluates them, e.g. ``vectorized``.
+        engine: Name of the engine that evaluates them, e.g. ``fused``.
+        engine_deviation: Largest difference of its forces from the float64 reference in its
+            self-test, relative to their root mean square; None before the version is loaded.
     """
 
     name: str
@@ -30,6 +32,7 @@ class ModelIdentity:
     digest: str
     n_samples: int
     engine: str
+    engine_deviation: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +104,9 @@ class ModelCard:
         calibration: Factors, level, data set and identity of the calibration.
         thresholds: Thresholds of the flags with their units.
         metrics: Errors and coverages on held-out frames.
-        engines: Engine by precision, e.g. ``{"float32": "vectorized"}``.
+        engines: Engine by precision, e.g. ``{"float32": "fused"}``; empty for a version that
+            is not in memory.
+        engine_deviations: Likewise, see `ModelIdentity`.
         created_at: ISO 8601, UTC.
         licence: Licence of the sample set.
         aliases: Aliases that point to this version now.
@@ -125,6 +130,7 @@ class ModelCard:
     thresholds: JsonObject
     metrics: JsonObject
     engines: Mapping[str, str]
+    engine_deviations: Mapping[str, float]
     created_at: str
     licence: str
     aliases: tuple[str, ...]

@@ -43,7 +43,15 @@ class Card(BaseModel):
     calibration: JsonObject
     thresholds: JsonObject
     metrics: JsonObject
-    engines: dict[str, str] = Field(description="Engine by precision.")
+    engines: dict[str, str] = Field(
+        description="Engine by precision; empty while this version is not in memory."
+    )
+    engine_deviations: dict[str, float] = Field(
+        description=(
+            "Largest difference of a force component from the float64 reference in the engine's "
+            "self-test, relative to the root mean square of the forces, by precision."
+        )
+    )
     created_at: str
     licence: str
     aliases: list[str]

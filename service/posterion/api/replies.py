@@ -41,6 +41,7 @@ def model_document(model: ModelIdentity) -> Document:
         "digest": model.digest,
         "n_samples": model.n_samples,
         "engine": model.engine,
+        "engine_deviation": model.engine_deviation,
     }
 
 

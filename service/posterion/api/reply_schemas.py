@@ -77,6 +77,9 @@ class ModelReference(BaseModel):
     digest: Digest
     n_samples: Annotated[int, Field(ge=1)]
     engine: str
+    engine_deviation: float | None = Field(
+        description="Forces against the float64 reference in the engine's self-test, relative."
+    )
 
 
 class ReplyUnits(BaseModel):

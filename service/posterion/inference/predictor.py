@@ -17,7 +17,8 @@ from posterion.errors import (
     UnsupportedProperty,
 )
 from posterion.graph.batch import Graph, bounded_runs, build_graph, collate
-from posterion.inference.bank import BankEngine, ReferenceEngine, VectorizedEngine
+from posterion.inference.bank import BankEngine, ReferenceEngine
+from posterion.inference.engine_choice import choose_engine
 from posterion.inference.loading import SampleBank
 from posterion.inference.reduction import reduce_outputs
 from posterion.network.functional import NetworkFunction
@@ -51,6 +52,19 @@ class StructureLimits:
     n_edges: int = 500_000
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineReport:
+    """Which engine answers, and how far from the reference.
+
+    Attributes:
+        name: Name of the engine.
+        deviation: See `posterion.inference.engine_choice.ChosenEngine`; 0 for the reference.
+    """
+
+    name: str
+    deviation: float
+
+
 class Predictor:
     """Evaluates structures with one bank on one device.
 
@@ -75,14 +89,13 @@ class Predictor:
         self._limits = StructureLimits() if limits is None else limits
         self._elements = np.array(bank.config.elements, dtype=np.int64)
         self._turn = threading.Lock()
-        single, double = (
-            NetworkFunction(bank.config, bank.reference, dtype=dtype, device=device)
-            for dtype in (torch.float32, torch.float64)
-        )
+        double = NetworkFunction(bank.config, bank.reference, dtype=torch.float64, device=device)
+        chosen = choose_engine(bank.config, bank.reference, bank.parameters, device=device)
         self._engines: dict[Precision, BankEngine] = {
-            "float32": VectorizedEngine(single, bank.parameters),
+            "float32": chosen.engine,
             "float64": ReferenceEngine(double, bank.parameters),
         }
+        self._deviations: dict[Precision, float] = {"float32": chosen.deviation, "float64": 0.0}
 
     @property
     def bank(self) -> SampleBank:
@@ -120,13 +133,16 @@ class Predictor:
         return self._bank.config.cutoff
 
     @property
-    def engines(self) -> dict[str, str]:
-        """Name of the engine by precision."""
-        return {precision: engine.name for precision, engine in self._engines.items()}
+    def engines(self) -> dict[str, EngineReport]:
+        """The engine of each precision."""
+        return {
+            precision: EngineReport(name=engine.name, deviation=self._deviations[precision])
+            for precision, engine in self._engines.items()
+        }
 
-    def engine(self, options: EvaluationOptions) -> str:
-        """Name of the engine that evaluates with these options."""
-        return self._engines[options.precision].name
+    def engine(self, options: EvaluationOptions) -> EngineReport:
+        """The engine that evaluates with these options."""
+        return self.engines[options.precision]
 
     def n_samples_used(self, options: EvaluationOptions) -> int:
         """Number of posterior samples evaluated with these options.

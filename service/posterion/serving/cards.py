@@ -5,13 +5,18 @@ from collections.abc import Mapping
 from pydantic import ValidationError
 
 from posterion.api.backend import JsonObject, ModelCard
+from posterion.inference.predictor import EngineReport
 from posterion.uncertainty.calibration import Calibration
 from posterion_store import Manifest
 from posterion_store.names import version_of
 
 
 def model_card(
-    manifest: Manifest, digest: str, *, aliases: tuple[str, ...], engines: Mapping[str, str]
+    manifest: Manifest,
+    digest: str,
+    *,
+    aliases: tuple[str, ...],
+    engines: Mapping[str, EngineReport],
 ) -> ModelCard:
     """Describe one version.
 
@@ -19,7 +24,7 @@ def model_card(
         manifest: Its immutable description.
         digest: Its digest.
         aliases: Aliases that point to it now.
-        engines: Engine by precision.
+        engines: Engine by precision; empty if the version is not in memory.
 
     Returns:
         The card.
@@ -43,7 +48,8 @@ def model_card(
         calibration=calibration,
         thresholds=thresholds,
         metrics=manifest.metrics,
-        engines=engines,
+        engines={precision: one.name for precision, one in engines.items()},
+        engine_deviations={precision: one.deviation for precision, one in engines.items()},
         created_at=manifest.created_at,
         licence=manifest.licence,
         aliases=aliases,

@@ -36,7 +36,7 @@ from posterion.structures.structure import Structure
 from posterion_store import Manifest, Store
 from posterion_store.names import version_of
 
-ENGINES = {"float32": "vectorized", "float64": "reference"}
+NOT_LOADED = "not loaded"
 PREPARATION_THREADS = 2
 
 
@@ -164,23 +164,27 @@ class InProcessBackend:
     def card(self, name: str, version: str | None) -> ModelCard:
         """Card of one version."""
         digest = self._rollout.digest(name, version)
+        loaded = self._rollout.in_memory(digest)
         return model_card(
             self._manifest(name, digest),
             digest,
             aliases=self._rollout.listing(name).aliases_of(digest),
-            engines=ENGINES,
+            engines={} if loaded is None else loaded.engines,
         )
 
     def identity(self, name: str, version: str | None) -> ModelIdentity:
         """Which version would answer now."""
         digest = self._rollout.digest(name, version)
         manifest = self._manifest(name, digest)
+        loaded = self._rollout.in_memory(digest)
+        engine = None if loaded is None else loaded.engine(EvaluationOptions())
         return ModelIdentity(
             name=name,
             version=version_of(digest),
             digest=digest,
             n_samples=len(manifest.samples),
-            engine=ENGINES["float32"],
+            engine=NOT_LOADED if engine is None else engine.name,
+            engine_deviation=None if engine is None else engine.deviation,
         )
 
     async def predict(
@@ -208,13 +212,15 @@ class InProcessBackend:
                     answers = await self._submit(predictor, options, preparation, deadline)
             except TimeoutError as error:
                 raise DeadlineExceeded("the deadline passed before the answer") from error
+        engine = predictor.engine(options)
         return PredictReply(
             model=ModelIdentity(
                 name=name,
                 version=predictor.version,
                 digest=predictor.digest,
                 n_samples=predictor.n_samples_used(options),
-                engine=predictor.engine(options),
+                engine=engine.name,
+                engine_deviation=engine.deviation,
             ),
             results=preparation.merge(answers.results),
             timing=Timing(

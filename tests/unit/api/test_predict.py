@@ -40,6 +40,7 @@ def test_a_reply_says_what_the_backend_answered(caller: AsgiCaller) -> None:
         "digest": STABLE,
         "n_samples": 4,
         "engine": "springs",
+        "engine_deviation": None,
     }
     assert result["id"] == "water"
     assert result["status"] == "ok"

@@ -93,6 +93,7 @@ class StandIn:
                 "digest": self.digest,
                 "n_samples": 2,
                 "engine": "reference",
+                "engine_deviation": 0.0,
             },
             "units": {"length": "angstrom", "energy": "eV"},
             "results": [

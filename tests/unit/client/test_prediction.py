@@ -38,6 +38,7 @@ class TestPrediction:
             digest=DIGEST,
             n_samples=2,
             engine="reference",
+            engine_deviation=0.0,
         )
         assert prediction.timing == Timing(
             queue_ms=1.25, graph_ms=0.5, evaluate_ms=9.75, total_ms=12.0

@@ -13,8 +13,9 @@ from posterion.errors import (
     UnsupportedProperty,
 )
 from posterion.inference import predictor as predictor_module
+from posterion.inference.engine_choice import TOLERANCE
 from posterion.inference.loading import SampleBank
-from posterion.inference.predictor import Predictor, StructureLimits
+from posterion.inference.predictor import EngineReport, Predictor, StructureLimits
 from posterion.structures.evaluation import EvaluationOptions, Precision
 from posterion.structures.prediction import Prediction
 from posterion.structures.structure import Structure
@@ -198,8 +199,9 @@ def test_one_sample_answers_without_uncertainty(predictor: Predictor) -> None:
 
 def test_identity_and_engines_are_those_of_the_bank(predictor: Predictor, bank: SampleBank) -> None:
     assert (predictor.name, predictor.digest) == ("ethanol", bank.digest)
-    assert predictor.engine(SINGLE) == "vectorized"
-    assert predictor.engine(DOUBLE) == "reference"
+    assert predictor.engine(SINGLE).name == "fused"
+    assert 0.0 < predictor.engine(SINGLE).deviation < TOLERANCE
+    assert predictor.engine(DOUBLE) == EngineReport(name="reference", deviation=0.0)
     assert predictor.n_samples_used(SINGLE) == 4
 
 

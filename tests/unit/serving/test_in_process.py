@@ -23,6 +23,7 @@ from posterion.errors import (
     UnknownModel,
     UnsupportedElement,
 )
+from posterion.inference.engine_choice import TOLERANCE
 from posterion.serving.in_process import InProcessBackend
 from posterion.serving.metrics import BatchMetrics
 from posterion.serving.settings import ServeSettings
@@ -126,7 +127,8 @@ def test_the_cards_and_versions_are_those_of_the_store(stage: Stage) -> None:
     assert backend.default_model() == "ethanol"
     (card,) = backend.models()
     assert (card.digest, card.aliases) == (stage.first, ("stable",))
-    assert card.engines == {"float32": "vectorized", "float64": "reference"}
+    assert card.engines == {"float32": "fused", "float64": "reference"}
+    assert 0.0 < card.engine_deviations["float32"] < TOLERANCE
     assert card.thresholds["force_epistemic_max"]
     assert [each.digest for each in backend.versions("ethanol")] == [stage.second, stage.first]
     assert backend.card("ethanol", "canary").digest == stage.second

@@ -95,12 +95,14 @@ def read_outcomes(
 
 
 def _read_model(node: Node) -> ModelIdentity:
+    deviation = node.get("engine_deviation")
     return ModelIdentity(
         name=node["name"].text(),
         version=node["version"].text(),
         digest=node["digest"].text(),
         n_samples=node["n_samples"].integer(),
         engine=node["engine"].text(),
+        engine_deviation=None if deviation is None else deviation.number(),
     )
 
 

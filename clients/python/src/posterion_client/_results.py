@@ -19,6 +19,9 @@ class ModelIdentity:
         digest: ``sha256:`` and 64 hex digits; names the sample set for good.
         n_samples: How many posterior samples were evaluated.
         engine: How they were evaluated.
+        engine_deviation: Largest difference of the engine's forces from the float64 reference
+            in its self-test, relative to their root mean square; None if the service does not
+            say.
     """
 
     name: str
@@ -26,6 +29,7 @@ class ModelIdentity:
     digest: str
     n_samples: int
     engine: str
+    engine_deviation: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
