@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import lru_cache
 from pathlib import Path
 from types import FunctionType
 from typing import Any, Final
@@ -107,27 +108,33 @@ def _without_overlap(flags: Any) -> Any:  # noqa: ANN401 - numba generates their
 def _kept(text: str) -> Path | None:
     """Write the text where numba keeps the machine code beside it."""
     folder = cache_folder()
-    if folder is None:
+    if folder is None or not _usable(folder):
         return None
     file = folder / f"kernel_{hashlib.sha256(text.encode()).hexdigest()[:32]}.py"
+    if not file.exists():
+        new = file.with_suffix(f".{os.getpid()}.new")
+        new.write_text(text)
+        new.replace(file)
+    return file
+
+
+@lru_cache(maxsize=8)
+def _usable(folder: Path) -> bool:
+    """Whether the folder can be written, and by nobody else; says once why not."""
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         status = folder.stat()
-        if status.st_uid != os.getuid() or status.st_mode & _OTHERS_WRITE:
-            _LOGGER.warning(
-                "kernels are not kept: others than you can write to %s; chmod it to 700 or set %s",
-                folder,
-                CACHE_VARIABLE,
-            )
-            return None
-        if not file.exists():
-            new = file.with_suffix(f".{os.getpid()}.new")
-            new.write_text(text)
-            new.replace(file)
     except OSError as error:
         _LOGGER.warning("kernels are not kept: %s", error)
-        return None
-    return file
+        return False
+    shared = status.st_uid != os.getuid() or bool(status.st_mode & _OTHERS_WRITE)
+    if shared:
+        _LOGGER.warning(
+            "kernels are not kept: others than you can write to %s; chmod it to 700 or set %s",
+            folder,
+            CACHE_VARIABLE,
+        )
+    return not shared and os.access(folder, os.W_OK)
 
 
 def cache_folder() -> Path | None:
