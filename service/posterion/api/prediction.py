@@ -130,6 +130,17 @@ class Predictions:
         self._count(reply, outcomes, record)
         return Answer(work=work, model=reply.model, outcomes=outcomes, timing=reply.timing)
 
+    def count_refusals(self, answer: Answer, outcomes: Sequence[object]) -> None:
+        """Count structures that were evaluated and then refused.
+
+        Args:
+            answer: What the backend said, counted already.
+            outcomes: What was made of it, structure by structure.
+        """
+        for before, after in zip(answer.outcomes, outcomes, strict=True):
+            if isinstance(after, PosterionError) and after is not before:
+                self._metrics.count_item_error(model=answer.model.name, code=after.code)
+
     async def write(self, answer: Answer, media_type: MediaType, record: RequestRecord) -> bytes:
         """Encode an answer; a long one in a worker thread.
 

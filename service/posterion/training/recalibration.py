@@ -7,6 +7,8 @@ card can follow a new target of the flags, other held-out frames or a newer Post
 from dataclasses import replace
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from posterion.errors import ConfigurationError
 from posterion.inference.loading import SampleBank, load_bank
 from posterion.training.config import TrainingConfig
@@ -55,8 +57,15 @@ def recalibrate(
         origin=tuple((sample.chain, sample.draw) for sample in manifest.samples),
         diagnostics=dict(manifest.diagnostics),
     )
-    history = store.read_blob(manifest.files[HISTORY_FILE])
-    return publish(plan, Outcome(samples=samples, history=history), store=store, alias=alias)
+    history = manifest.files.get(HISTORY_FILE)
+    if history is None:
+        raise ConfigurationError(
+            f"{config.name}@{alias} ({bank.version}) has no {HISTORY_FILE}: it was not published "
+            "by posterion train, so what it was trained on cannot be known"
+        )
+    return publish(
+        plan, Outcome(samples=samples, history=store.read_blob(history)), store=store, alias=alias
+    )
 
 
 def _settings(config: TrainingConfig, manifest: Manifest) -> dict[str, tuple[object, object]]:
@@ -67,7 +76,16 @@ def _settings(config: TrainingConfig, manifest: Manifest) -> dict[str, tuple[obj
         for name, value in manifest.sampler.items()
         if name != "prior"
     }
-    theirs = TrainingConfig.model_validate(config.model_dump() | recorded)
+    try:
+        theirs = TrainingConfig.model_validate(config.model_dump() | recorded)
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()
+        )
+        raise ConfigurationError(
+            f"the manifest of {manifest.name} records settings that this version of Posterion "
+            f"does not know ({faults}); recalibrate with the version that trained it"
+        ) from error
     return {name: (getattr(config, name), getattr(theirs, name)) for name in recorded}
 
 

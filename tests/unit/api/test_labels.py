@@ -194,6 +194,8 @@ def test_a_label_of_another_composition_is_refused_and_teaches_nothing(caller: A
     assert "H2O" in others[0]["error"]["detail"]
     assert own["status"] == "ok"
     assert reply["state"] == learnt
+    counted = 'posterion_item_errors_total{code="composition-mismatch",model="springs"} 2.0'
+    assert counted in caller.get("/metrics").text
 
 
 def test_the_first_label_fixes_the_composition_for_the_rest_of_its_request(

@@ -86,6 +86,7 @@ class PredictCall:
         answer = await self._evaluate(work.predict, model, path)
         check_state(work, answer.model.digest)
         lesson = judge(work, answer)
+        predictions.count_refusals(answer, lesson.outcomes)
         strict = self._strict_error(lesson.outcomes, answer.model)
         if strict is not None:
             return strict
