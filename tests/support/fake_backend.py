@@ -221,6 +221,7 @@ def spring_prediction(structure: Structure, options: EvaluationOptions) -> Predi
         stress=stress,
         uncertainty=uncertainty,
         flags=() if uncertainty is None else _flags(uncertainty),
+        n_samples=len(energies),
     )
 
 

@@ -247,7 +247,7 @@ def _note_sizes(record: RequestRecord, work: PredictWork) -> None:
 
 
 def _check_samples(work: PredictWork, model: ModelIdentity) -> None:
-    asked = work.request.n_samples
+    asked = work.request.fixed_samples
     if asked is not None and asked > model.n_samples:
         detail = f"expected at most {model.n_samples}, the samples of this version"
         raise InvalidRequest(detail, faults=(Fault(pointer="/n_samples", detail=detail),))

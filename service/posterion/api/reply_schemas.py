@@ -167,6 +167,7 @@ class Result(BaseModel):
     energy: float | None
     forces: list[Vector] | None = Field(description="Shape (n_atoms, 3).")
     stress: Matrix | None = Field(description="Positive = tension; fully periodic only.")
+    n_samples: int | None = Field(description="Posterior samples evaluated; null with an error.")
     uncertainty: UncertaintyDocument | None
     flags: list[FlagDocument]
     error: Problem | None

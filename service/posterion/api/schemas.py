@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, StrictBool, WithJsonSchema
 
 from posterion.structures.evaluation import EvaluationOptions, Precision, SamplesDetail
 from posterion.structures.units import EnergyUnit, LengthUnit, UnitSystem
@@ -109,6 +109,23 @@ class UnitsDocument(WireModel):
         return UnitSystem(length=self.length, energy=self.energy)
 
 
+def _sample_count(value: object) -> object:
+    """One error at the field itself, where a union would name each of its members."""
+    whole = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    if whole or value in (None, "adaptive"):
+        return value
+    raise ValueError('expected a whole number of at least 1, "adaptive" or null')
+
+
+SampleCount = Annotated[
+    int | Literal["adaptive"] | None,
+    PlainValidator(
+        _sample_count,
+        json_schema_input_type=Annotated[int, Field(ge=1)] | Literal["adaptive"] | None,
+    ),
+]
+
+
 class EvaluationRequest(WireModel):
     """What every request that evaluates structures says."""
 
@@ -117,9 +134,19 @@ class EvaluationRequest(WireModel):
     precision: Precision = Field(
         default="float32", description="float64 uses the reference engine, which is slower."
     )
-    n_samples: Annotated[int, Field(ge=1)] | None = Field(
-        default=None, description="Evaluate only the first n posterior samples; null = all."
+    n_samples: SampleCount = Field(
+        default=None,
+        description=(
+            "Evaluate only the first n posterior samples; null = all; adaptive = four, and "
+            "more only where these leave a flag open."
+        ),
     )
+
+    @property
+    def fixed_samples(self) -> int | None:
+        """The number that was asked for; None = all, or as many as it takes."""
+        return self.n_samples if isinstance(self.n_samples, int) else None
+
     deadline_ms: Annotated[float, Field(gt=0)] | None = Field(
         default=None, description="Milliseconds after arrival when the answer is worthless."
     )
@@ -139,7 +166,8 @@ class PredictRequest(EvaluationRequest):
         """The part that batches are formed by."""
         return EvaluationOptions(
             precision=self.precision,
-            n_samples=self.n_samples,
+            n_samples=self.fixed_samples,
+            adaptive=self.n_samples == "adaptive",
             stress="stress" in self.outputs,
             uncertainty="uncertainty" in self.outputs,
             samples=self.uncertainty.samples,

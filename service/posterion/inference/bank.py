@@ -48,8 +48,10 @@ class BankEngine(Protocol):
         """Device that batches must lie on."""
         ...
 
-    def evaluate(self, batch: GraphBatch, *, n_samples: int | None, stress: bool) -> NetworkOutputs:
-        """Evaluate the first ``n_samples`` samples, or all if None.
+    def evaluate(
+        self, batch: GraphBatch, *, n_samples: int | None, stress: bool, first: int = 0
+    ) -> NetworkOutputs:
+        """Evaluate samples ``first`` to ``n_samples``, exclusive, or to the last if None.
 
         Raises:
             MemoryError: If the batch does not fit the device.
@@ -75,9 +77,11 @@ class ReferenceEngine:
         self.n_samples = len(parameters)
         self.device = function.device
 
-    def evaluate(self, batch: GraphBatch, *, n_samples: int | None, stress: bool) -> NetworkOutputs:
+    def evaluate(
+        self, batch: GraphBatch, *, n_samples: int | None, stress: bool, first: int = 0
+    ) -> NetworkOutputs:
         """See `BankEngine`."""
-        samples = _first(self._parameters, n_samples)
+        samples = self._parameters[chosen_samples(self.n_samples, first, n_samples)]
         with _python_memory_error():
             return _concatenate(
                 self._function.evaluate_one(sample, batch, stress=stress) for sample in samples
@@ -109,9 +113,11 @@ class VectorizedEngine:
         self.n_samples = len(parameters)
         self.device = function.device
 
-    def evaluate(self, batch: GraphBatch, *, n_samples: int | None, stress: bool) -> NetworkOutputs:
+    def evaluate(
+        self, batch: GraphBatch, *, n_samples: int | None, stress: bool, first: int = 0
+    ) -> NetworkOutputs:
         """See `BankEngine`."""
-        samples = _first(self._parameters, n_samples)
+        samples = self._parameters[chosen_samples(self.n_samples, first, n_samples)]
         sample_bytes = _sample_bytes(self._function.config, n_edges=batch.edge_index.shape[1])
         at_once = max(1, self._memory_bytes // sample_bytes)
         with _python_memory_error():
@@ -141,13 +147,19 @@ def _checked(function: NetworkFunction, parameters: Tensor, dtype: torch.dtype) 
     return function
 
 
-def _first(parameters: Tensor, n_samples: int | None) -> Tensor:
-    n_held = len(parameters)
+def chosen_samples(n_held: int, first: int, n_samples: int | None) -> slice:
+    """Samples ``first`` to ``n_samples``, exclusive, or to the last if None.
+
+    Raises:
+        ValueError: If there are fewer, or none are meant.
+    """
     if n_samples is None:
-        return parameters
+        n_samples = n_held
     if not 1 <= n_samples <= n_held:
         raise ValueError(f"n_samples must lie between 1 and {n_held}, got {n_samples}")
-    return parameters[:n_samples]
+    if not 0 <= first < n_samples:
+        raise ValueError(f"first must lie between 0 and {n_samples - 1}, got {first}")
+    return slice(first, n_samples)
 
 
 def _concatenate(parts: Iterable[NetworkOutputs]) -> NetworkOutputs:

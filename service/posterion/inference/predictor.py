@@ -17,10 +17,11 @@ from posterion.errors import (
     UnsupportedProperty,
 )
 from posterion.graph.batch import Graph, bounded_runs, build_graph, collate
+from posterion.inference.adaptive import evaluate_adaptively
 from posterion.inference.bank import BankEngine, ReferenceEngine
 from posterion.inference.engine_choice import choose_engine
 from posterion.inference.loading import SampleBank
-from posterion.inference.reduction import reduce_outputs
+from posterion.inference.reduction import Reduction
 from posterion.network.functional import NetworkFunction
 from posterion.structures.evaluation import EvaluationOptions, Precision
 from posterion.structures.neighbors import estimate_pairs
@@ -86,6 +87,9 @@ class Predictor:
             limits: Largest structure; None = the defaults.
         """
         self._bank = bank
+        self._reduction = Reduction(
+            calibration=bank.calibration, domain=bank.domain, latent_density=bank.latent_density
+        )
         self._limits = StructureLimits() if limits is None else limits
         self._elements = np.array(bank.config.elements, dtype=np.int64)
         self._turn = threading.Lock()
@@ -213,16 +217,16 @@ class Predictor:
         engine = self._engines[options.precision]
         stress = options.stress and any(graph.structure.fully_periodic for graph in graphs)
         with self._turn:
+            if options.adaptive:
+                return evaluate_adaptively(engine, graphs, options, self._reduction, stress=stress)
             batch = collate(graphs, dtype=engine.dtype, device=engine.device)
             outputs = engine.evaluate(batch, n_samples=n_samples, stress=stress)
-        return reduce_outputs(
-            outputs,
-            graphs,
-            options,
-            calibration=self._bank.calibration,
-            domain=self._bank.domain,
-            latent_density=self._bank.latent_density,
-        )
+        scores = self._reduction.scores(outputs, graphs)
+        answers = self._reduction.answers(outputs, graphs, scores)
+        return [
+            self._reduction.predict(one, graph, options)
+            for one, graph in zip(answers, graphs, strict=True)
+        ]
 
     def predict(
         self, structures: Sequence[Structure], options: EvaluationOptions

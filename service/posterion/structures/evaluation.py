@@ -14,6 +14,8 @@ class EvaluationOptions:
     Attributes:
         precision: ``float32`` for the fast engine, ``float64`` for the reference engine.
         n_samples: Evaluate only the first ``n_samples`` posterior samples; None = all.
+        adaptive: Evaluate few samples, and more only where these leave a flag open; needs
+            ``n_samples`` None.
         stress: Whether to differentiate with respect to strain.
         uncertainty: Whether to reduce the samples' spread to uncertainties and flags.
         samples: How much of each sample's own answer to keep.
@@ -21,6 +23,7 @@ class EvaluationOptions:
 
     precision: Precision = "float32"
     n_samples: int | None = None
+    adaptive: bool = False
     stress: bool = False
     uncertainty: bool = True
     samples: SamplesDetail = "none"

@@ -130,6 +130,7 @@ class Prediction:
             and asked for.
         uncertainty: None unless asked for.
         flags: At most one per code, the highest severity.
+        n_samples: Posterior samples that were evaluated.
     """
 
     energy: float
@@ -137,3 +138,4 @@ class Prediction:
     stress: FloatArray | None
     uncertainty: Uncertainty | None
     flags: tuple[Flag, ...]
+    n_samples: int

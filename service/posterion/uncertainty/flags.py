@@ -5,6 +5,7 @@ structure compare it with the training domain; they hold where all samples err t
 Aleatoric noise never raises a flag: it is no smaller on unknown molecules.
 """
 
+import math
 from typing import Final
 
 import numpy as np
@@ -54,6 +55,37 @@ def spread_flags(
         ),
     )
     return tuple(flag for flag in found if flag is not None)
+
+
+def undecided(
+    uncertainty: Uncertainty,
+    *,
+    n_atoms: int,
+    n_samples: int,
+    calibration: Calibration,
+    band: float,
+) -> bool:
+    """Whether the spread is so near a threshold that more samples could change a flag.
+
+    Args:
+        uncertainty: Calibrated with the factors of the same entry.
+        n_atoms: Atoms of the structure.
+        n_samples: Posterior samples that were evaluated.
+        calibration: The bank's calibration.
+        band: Largest distance that counts as near, in natural logarithms.
+    """
+    entry = calibration.for_samples(n_samples)
+    pairs = (
+        (entry.force_epistemic_max, uncertainty.forces_max),
+        (_scaled(entry.energy_epistemic, n_atoms), uncertainty.energy_epistemic),
+    )
+    return any(
+        value > 0.0 and abs(math.log(value / bound)) < band
+        for threshold, value in pairs
+        if threshold is not None
+        for bound in (threshold.candidate, threshold.failed)
+        if bound > 0.0
+    )
 
 
 def latent_flags(

@@ -204,6 +204,15 @@ def test_only_what_was_asked_is_answered(caller: AsgiCaller, backend: SpringBack
     assert options == EvaluationOptions(uncertainty=False)
 
 
+def test_a_number_of_samples_may_be_left_to_the_structures(
+    caller: AsgiCaller, backend: SpringBackend
+) -> None:
+    reply = caller.predict(document(SALT, n_samples="adaptive"))
+    _, options, _ = backend.calls[0]
+    assert options == EvaluationOptions(adaptive=True)
+    assert reply.json()["results"][0]["n_samples"] == 4
+
+
 def test_options_reach_the_backend(caller: AsgiCaller, backend: SpringBackend) -> None:
     reply = caller.predict(
         document(

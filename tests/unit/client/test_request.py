@@ -51,6 +51,18 @@ class TestRequest:
             "deadline_ms": None,
         }
 
+    def test_a_number_of_samples_may_be_left_to_the_structures(self) -> None:
+        service = StandIn()
+        with Client(transport=service.transport) as client:
+            options = PredictOptions(n_samples="adaptive")
+            prediction = client.predict(ETHANOL, options=options)
+        (document,) = service.documents()
+        assert document["n_samples"] == "adaptive"
+        # An older service does not say it for every structure.
+        assert prediction.n_samples == 2
+        with pytest.raises(InvalidArgument, match="a number or 'adaptive', got 'many'"):
+            PredictOptions(n_samples="many")  # type: ignore[arg-type]
+
     def test_options_reach_the_service(self) -> None:
         service = StandIn()
         options = PredictOptions(

@@ -60,6 +60,7 @@ def prediction(subject: Subject, spread: float) -> Prediction:
             ),
             samples=None,
         ),
+        n_samples=8,
         flags=(flag,) if flagged else (),
         status="flagged" if flagged else "ok",
         model=MODEL,

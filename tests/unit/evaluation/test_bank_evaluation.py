@@ -118,8 +118,10 @@ class Failing:
         self.name, self.n_samples = engine.name, engine.n_samples
         self.dtype, self.device = engine.dtype, engine.device
 
-    def evaluate(self, batch: GraphBatch, *, n_samples: int | None, stress: bool) -> NetworkOutputs:
-        outputs = self._engine.evaluate(batch, n_samples=n_samples, stress=stress)
+    def evaluate(
+        self, batch: GraphBatch, *, n_samples: int | None, stress: bool, first: int = 0
+    ) -> NetworkOutputs:
+        outputs = self._engine.evaluate(batch, n_samples=n_samples, stress=stress, first=first)
         edges = torch.bincount(
             batch.structure_index[batch.edge_index[0]], minlength=batch.n_structures
         )

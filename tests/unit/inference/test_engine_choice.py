@@ -20,8 +20,10 @@ class Off(FusedEngine):
 
     by = 0.0
 
-    def evaluate(self, batch: GraphBatch, *, n_samples: int | None, stress: bool) -> NetworkOutputs:
-        answer = super().evaluate(batch, n_samples=n_samples, stress=stress)
+    def evaluate(
+        self, batch: GraphBatch, *, n_samples: int | None, stress: bool, first: int = 0
+    ) -> NetworkOutputs:
+        answer = super().evaluate(batch, n_samples=n_samples, stress=stress, first=first)
         forces = answer.forces.clone()
         forces[-1, -1, -1] += self.by * forces.square().mean().sqrt()
         return answer._replace(forces=forces)

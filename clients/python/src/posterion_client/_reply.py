@@ -122,6 +122,7 @@ def _read_prediction(node: Node, origin: Origin, n_atoms: int) -> Prediction:
     status = "flagged" if flags else "ok"
     if node["status"].text() != status:
         node["status"].refuse(f"{status!r} with {len(flags)} flags and no error")
+    n_samples = node.get("n_samples")
     return Prediction(
         energy=node["energy"].number(),
         forces=node["forces"].array(n_atoms, 3),
@@ -129,6 +130,7 @@ def _read_prediction(node: Node, origin: Origin, n_atoms: int) -> Prediction:
         uncertainty=_read_uncertainty(uncertainty, n_atoms) if uncertainty else None,
         flags=flags,
         status="flagged" if flags else "ok",
+        n_samples=origin.model.n_samples if n_samples is None else n_samples.integer(),
         model=origin.model,
         timing=origin.timing,
         request_id=origin.request_id,

@@ -26,7 +26,10 @@ class PredictOptions:
         samples: What to answer for each posterior sample: nothing, its energy, or its
             energy, forces and, with ``stress``, its stress.
         precision: Arithmetic of the evaluation; ``float64`` is slower.
-        n_samples: Evaluate only the first n posterior samples; None = all.
+        n_samples: Evaluate only the first n posterior samples; None = all; ``adaptive`` =
+            four, and more only for structures whose flags these leave open. For screening: a
+            mean over more samples is another energy surface, on which no dynamics should end
+            up half way.
         deadline_s: Give up after this many seconds; None = no deadline.
     """
 
@@ -34,12 +37,17 @@ class PredictOptions:
     stress: bool = False
     samples: Literal["none", "energy", "full"] = "none"
     precision: Literal["float32", "float64"] = "float32"
-    n_samples: int | None = None
+    n_samples: int | Literal["adaptive"] | None = None
     deadline_s: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse numbers that cannot be meant."""
-        if self.n_samples is not None and self.n_samples < 1:
+        if isinstance(self.n_samples, str):
+            if self.n_samples != "adaptive":
+                raise InvalidArgument(
+                    f"n_samples must be a number or 'adaptive', got {self.n_samples!r}"
+                )
+        elif self.n_samples is not None and self.n_samples < 1:
             raise InvalidArgument(f"n_samples must be at least 1, got {self.n_samples}")
         if self.deadline_s is not None and not 0.001 <= self.deadline_s <= 86_400:
             raise InvalidArgument(

@@ -161,6 +161,7 @@ class Prediction:
         uncertainty: None unless asked for.
         flags: At most one per code.
         status: ``flagged`` with at least one flag, else ``ok``.
+        n_samples: How many posterior samples were evaluated for this structure.
         model: Which sample set answered.
         timing: Where the time of the request went, or None if the service did not say.
         request_id: Identifier of the request in the service's logs, or None.
@@ -172,6 +173,7 @@ class Prediction:
     uncertainty: Uncertainty | None
     flags: tuple[Flag, ...]
     status: Literal["ok", "flagged"]
+    n_samples: int
     model: ModelIdentity
     timing: Timing | None
     request_id: str | None

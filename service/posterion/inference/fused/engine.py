@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from posterion.graph.batch import GraphBatch
+from posterion.inference.bank import chosen_samples
 from posterion.inference.fused.convolution import AngularColumns
 from posterion.inference.fused.edges import EdgeDescriber, Edges
 from posterion.inference.fused.geometry import forces_source
@@ -80,11 +81,11 @@ class FusedEngine:
         for number, shift in reference.shifts.items():
             self._shifts[number] = shift
 
-    def evaluate(self, batch: GraphBatch, *, n_samples: int | None, stress: bool) -> NetworkOutputs:
+    def evaluate(
+        self, batch: GraphBatch, *, n_samples: int | None, stress: bool, first: int = 0
+    ) -> NetworkOutputs:
         """See `BankEngine`."""
-        used = self.n_samples if n_samples is None else n_samples
-        if not 1 <= used <= self.n_samples:
-            raise ValueError(f"n_samples must lie between 1 and {self.n_samples}, got {used}")
+        used = chosen_samples(self.n_samples, first, n_samples)
         edges = self._describe(batch)
         n_threads = torch.get_num_threads()
         parts = list(_parts(used, n_threads=n_threads, sample_bytes=self._sample_bytes(edges)))
@@ -197,12 +198,12 @@ def _stress(strain: Tensor, cell: Tensor) -> Tensor:
     return 0.5 * (strain + strain.transpose(2, 3)) / known[:, None, None]
 
 
-def _parts(n_samples: int, *, n_threads: int, sample_bytes: int) -> Iterator[slice]:
+def _parts(used: slice, *, n_threads: int, sample_bytes: int) -> Iterator[slice]:
     """Runs of samples: as many as threads, more where memory is short."""
     at_once = max(1, MEMORY_BYTES // (n_threads * sample_bytes))
-    size = min(at_once, -(-n_samples // n_threads))
-    for start in range(0, n_samples, size):
-        yield slice(start, min(n_samples, start + size))
+    size = min(at_once, -(-(used.stop - used.start) // n_threads))
+    for start in range(used.start, used.stop, size):
+        yield slice(start, min(used.stop, start + size))
 
 
 def _joined(parts: list[_Raw]) -> _Raw:

@@ -1,0 +1,98 @@
+"""How many samples a structure needs: few, unless these leave a flag open.
+
+Samples are evaluated in rungs of 4, 8, 16, ... Thresholds are calibrated for every number of
+samples, so each rung can judge; a structure whose spread lies near a threshold goes on to the
+next. The mean over more samples is another energy surface, so structures of one trajectory
+should not be answered this way: it is made for screening.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from posterion.errors import PosterionError
+from posterion.graph.batch import Graph, collate
+from posterion.inference.bank import BankEngine
+from posterion.inference.reduction import Answers, Reduction, calibrated_uncertainty
+from posterion.structures.evaluation import EvaluationOptions
+from posterion.structures.prediction import Prediction
+from posterion.uncertainty.flags import undecided
+
+FIRST_RUNG: Final = 4
+BAND: Final = 0.5
+"""A spread within a factor of e^0.5 of a threshold is near it: the standard deviation of four
+samples is known to some 40 %."""
+
+
+def rungs(n_samples: int, *, fewest: int) -> list[int]:
+    """Numbers of samples after which a structure may be done.
+
+    Args:
+        n_samples: Samples of the bank.
+        fewest: Fewest samples that the calibration can judge.
+
+    Returns:
+        Ascending; the last is ``n_samples``.
+    """
+    found = []
+    rung = max(FIRST_RUNG, fewest)
+    while rung < n_samples:
+        found.append(rung)
+        rung *= 2
+    return [*found, n_samples]
+
+
+def evaluate_adaptively(
+    engine: BankEngine,
+    graphs: Sequence[Graph],
+    options: EvaluationOptions,
+    reduction: Reduction,
+    *,
+    stress: bool,
+) -> list[Prediction | PosterionError]:
+    """Evaluate prepared structures, each with as many samples as its flags need.
+
+    Args:
+        engine: Of the bank.
+        graphs: From the predictor's ``prepare``.
+        options: Shared by all of them.
+        reduction: Of the bank.
+        stress: Whether to differentiate with respect to strain.
+
+    Returns:
+        One prediction per graph, in order; its ``n_samples`` says how many were evaluated.
+    """
+    known: list[Answers] = []
+    waiting = list(range(len(graphs)))
+    first = 0
+    for rung in rungs(engine.n_samples, fewest=reduction.calibration.fewest_samples):
+        some = [graphs[index] for index in waiting]
+        batch = collate(some, dtype=engine.dtype, device=engine.device)
+        outputs = engine.evaluate(batch, n_samples=rung, stress=stress, first=first)
+        if first == 0:
+            known = reduction.answers(outputs, some, reduction.scores(outputs, some))
+        else:
+            scores = [known[index].latent_scores for index in waiting]
+            more = reduction.answers(outputs, some, scores)
+            for index, answers in zip(waiting, more, strict=True):
+                known[index] = known[index].joined(answers)
+        waiting = [index for index in waiting if _open(known[index], graphs[index], reduction)]
+        if not waiting:
+            break
+        first = rung
+    return [
+        reduction.predict(answers, graph, options)
+        for answers, graph in zip(known, graphs, strict=True)
+    ]
+
+
+def _open(answers: Answers, graph: Graph, reduction: Reduction) -> bool:
+    n_samples = len(answers.energies)
+    if not answers.finite or n_samples < reduction.calibration.fewest_samples:
+        return False
+    return undecided(
+        calibrated_uncertainty(answers, EvaluationOptions(), reduction.calibration),
+        n_atoms=graph.n_atoms,
+        n_samples=n_samples,
+        calibration=reduction.calibration,
+        band=BAND,
+    )
