@@ -149,7 +149,7 @@ class TrainingConfig(Section):
         seed: Of initial weights, minibatch order and noise.
         flags: Errors that an answer without a flag promises not to exceed.
         widen_beyond_training: Whether the latent density adds to the spread of the forces of
-            atoms rarer than any of 98 % of the calibration frames.
+            atoms rarer than the rarest of an ordinary calibration frame.
     """
 
     name: BankName

@@ -48,13 +48,16 @@ class LatentForce(_Frozen):
     """How the score of an atom's latent density becomes epistemic uncertainty of its force.
 
     Attributes:
-        scale: Standard deviation of each component per nat of score above ``onset``,
-            eV/Angstrom.
+        scale: Standard deviation of each component per nat of score, eV/Angstrom.
         onset: Score below which there is none, nats.
+        excess: What beyond the onset counts: ``square``, the excess of the squared score, so
+            that the standard deviation approaches scale times score; ``score``, the excess of
+            the score, as in banks calibrated before there was a choice.
     """
 
     scale: PositiveFloat
     onset: NonNegativeFloat = 0.0
+    excess: Literal["square", "score"] = "score"
 
 
 class ErrorTarget(_Frozen):

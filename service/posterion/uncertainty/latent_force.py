@@ -8,8 +8,7 @@ standard deviation of a component.
 
 A single network has no other epistemic part. Samples that disagree have one; but far from the
 data they agree too well, since all of them extrapolate the same functions. There the score adds
-to their variance what exceeds the scores of ordinary atoms, so that ordinary answers stay as
-they are.
+to their variance: what its square exceeds that of an ordinary structure's rarest atom.
 """
 
 from dataclasses import replace
@@ -29,9 +28,8 @@ FloatArray = NDArray[np.float64]
 LEVEL: Final = 0.95
 """Of the atoms whose errors the score bounds."""
 
-ORDINARY: Final = 0.98
-"""Of the structures that lie below the onset with all their atoms: one that does not is flagged
-soon, and ordinary structures should not be."""
+ORDINARY: Final = 0.5
+"""Of the structures that lie below the onset with all their atoms."""
 
 
 def fit_latent_force(held_out: HeldOut, *, beyond_training: bool) -> LatentForce:
@@ -39,7 +37,7 @@ def fit_latent_force(held_out: HeldOut, *, beyond_training: bool) -> LatentForce
 
     Args:
         held_out: Predictions for frames that were not trained on, with latent scores.
-        beyond_training: Whether only what exceeds the largest scores of 98 % of these frames
+        beyond_training: Whether only what exceeds the largest score of half of these frames
             counts.
 
     Returns:
@@ -54,6 +52,7 @@ def fit_latent_force(held_out: HeldOut, *, beyond_training: bool) -> LatentForce
     return LatentForce(
         scale=bound.value / float(chi(3).ppf(LEVEL)),
         onset=_onset(held_out, scores) if beyond_training else 0.0,
+        excess="square",
     )
 
 
@@ -64,7 +63,11 @@ def _onset(held_out: HeldOut, scores: FloatArray) -> float:
 
 def latent_force_std(scores: FloatArray, rule: LatentForce) -> FloatArray:
     """Epistemic standard deviation of each component, shape ``(n_atoms,)``, eV/Angstrom."""
-    std: FloatArray = rule.scale * np.maximum(scores - rule.onset, 0.0)
+    if rule.excess == "score":
+        beyond = np.maximum(scores - rule.onset, 0.0)
+    else:
+        beyond = np.sqrt(np.maximum(scores**2 - rule.onset**2, 0.0))
+    std: FloatArray = rule.scale * beyond
     return std
 
 
