@@ -16,6 +16,8 @@ from posterion.training.job import HISTORY_FILE, Outcome, Published, publish
 from posterion.training.likelihood import published_network
 from posterion.training.methods.protocol import BankSamples
 from posterion.training.plan import RunPlan, plan_run
+from posterion.training.sampler_config import GaussianPriorConfig, TransferPriorConfig
+from posterion.training.transfer import TransferSource
 from posterion_store import Manifest, Store
 
 
@@ -42,8 +44,7 @@ def recalibrate(
         StoreError: If the store refuses.
     """
     bank = load_bank(store, config.name, alias)
-    plan = plan_run(config, folder)
-    plan = replace(plan, network=published_network(plan.network, config.likelihood.residual))
+    plan = _plan(config, bank, folder)
     differing = _differences(plan, bank)
     if differing:
         raise ConfigurationError(
@@ -65,6 +66,33 @@ def recalibrate(
         )
     return publish(
         plan, Outcome(samples=samples, history=store.read_blob(history)), store=store, alias=alias
+    )
+
+
+def _plan(config: TrainingConfig, bank: SampleBank, folder: Path) -> RunPlan:
+    """The run, without the sample set of a transfer prior: what it gave is in the bank."""
+    if not isinstance(config.prior, TransferPriorConfig):
+        plan = plan_run(config, folder)
+        network = published_network(plan.network, config.likelihood.residual)
+        return replace(plan, network=network)
+    plan = plan_run(config.model_copy(update={"prior": GaussianPriorConfig()}), folder)
+    prior = bank.manifest.sampler.get("prior")
+    source = prior.get("source") if isinstance(prior, dict) else None
+    if not isinstance(source, str):
+        raise ConfigurationError(
+            f"{config.name} ({bank.version}) was not drawn with a transfer prior, as the "
+            "configuration says"
+        )
+    centre = bank.parameters.new_empty(0)
+    transfer = TransferSource(
+        name=config.prior.bank,
+        digest=source,
+        network=bank.config,
+        reference=bank.reference,
+        centre=centre,
+    )
+    return replace(
+        plan, config=config, network=bank.config, reference=bank.reference, transfer=transfer
     )
 
 

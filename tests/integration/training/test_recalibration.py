@@ -8,6 +8,7 @@ from posterion.errors import ConfigurationError
 from posterion.training.config import TrainingConfig
 from posterion.training.job import HISTORY_FILE, train
 from posterion.training.recalibration import recalibrate
+from posterion.training.sampler_config import TransferPriorConfig
 from posterion_store import Manifest, Store
 from tests.support.data import morse_frames, write_extxyz
 from tests.support.training_runs import N_DATA, training_config
@@ -62,3 +63,31 @@ def test_what_nothing_contradicts_is_published_again(
     before = published.manifest(published.resolve("water"))
     again = recalibrate(config, store=published, folder=tmp_path)
     assert published.manifest(again.digest).samples == before.samples
+
+
+def test_the_source_of_a_transfer_prior_need_not_be_there(
+    config: TrainingConfig, published: Store, tmp_path: Path
+) -> None:
+    """It was needed to draw the samples, not to judge them."""
+    root = tmp_path / "store"
+    changed = config.model_copy(
+        update={
+            "name": "transferred",
+            "prior": TransferPriorConfig(store=published.url, bank="water", std=1.0),
+        }
+    )
+    store = Store.open(str(root))
+    train(changed, store=store, folder=tmp_path / "run", report=lambda progress: None)
+    nowhere = TransferPriorConfig(store=str(tmp_path / "nowhere"), bank="water", std=1.0)
+    again = recalibrate(
+        changed.model_copy(update={"prior": nowhere}), store=store, folder=tmp_path / "card"
+    )
+    versions = [entry.digest for entry in store.versions("transferred")]
+    assert again.digest in versions
+    before, after = (store.manifest(one) for one in versions[:2])
+    assert before.samples == after.samples
+    assert before.sampler == after.sampler
+    with pytest.raises(ConfigurationError, match="was not drawn with a transfer prior"):
+        recalibrate(
+            config.model_copy(update={"prior": nowhere}), store=published, folder=tmp_path / "x"
+        )
