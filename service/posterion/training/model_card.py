@@ -187,9 +187,9 @@ def _rule(calibration: Calibration) -> str:
         f"at most {target.force_error:g} eV/Å, and of the energy of at most "
         f"{1e3 * target.energy_error:g} meV per atom, is expected with a confidence of "
         f"{target.confidence:.0%}; `failed` is the same for "
-        f"{calibration.failed_multiple:g} times these errors. The bound on an error is "
-        "proportional to the metric, fitted where errors are mostly smaller, and extrapolated: "
-        "the level holds for structures exchangeable with the calibration frames."
+        f"{calibration.failed_multiple:g} times these errors. Where calibration frames lie, "
+        "they say so; beyond, a bound proportional to the metric is extrapolated: the level "
+        "holds for structures exchangeable with the calibration frames."
     )
 
 

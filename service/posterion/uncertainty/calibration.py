@@ -84,14 +84,15 @@ class FlagThreshold(_Frozen):
             extensive: a supercell of a trusted cell stays trusted), else ``structure``.
         candidate: Above it a structure is worth a reference calculation.
         failed: Above it the answer should not be used.
-        level: Probability that the error of an exchangeable structure stays below
-            ``error_per_unit`` times the metric; where that is None, that the metric stays
+        level: Probability that the error of an exchangeable structure below ``candidate``
+            stays within the target; where ``error_per_unit`` is None, that the metric stays
             below ``candidate``.
         candidate_coverage: Measured fraction of frames at or below ``candidate``.
         failed_coverage: Measured fraction of frames at or below ``failed``.
-        error_per_unit: Bound on the error divided by the metric; None where the threshold is
-            a bound of the metric and says nothing of errors.
-        error_coverage: Measured fraction of frames whose error stays below that bound.
+        error_per_unit: Target divided by ``candidate``; None where the threshold is a bound of
+            the metric and says nothing of errors.
+        error_coverage: Measured fraction of the frames at or below ``candidate`` whose error
+            stays within the target; None if there are none.
     """
 
     metric: Metric

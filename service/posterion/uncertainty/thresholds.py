@@ -1,18 +1,20 @@
 """From which spread on the stated error can no longer be promised.
 
 For every held-out frame we know the largest error and what a flag would judge: the calibrated
-spread, or the score of the latent density. The conformal bound of their ratio turns a new
-frame's metric into a bound on its error, and the threshold is where that bound reaches the
-target. Calibration frames seldom reach the target, so the bound is *extrapolated in proportion*
-to the metric: the promise holds for exchangeable structures, beyond them it rests on errors
-growing no faster than the metric. Aleatoric noise is no metric: it is no larger on unknown
-molecules.
+spread, or the score of the latent density. The promise is kept below the larger of two places.
+Where calibration frames lie, they say so themselves: up to some metric, errors above the target
+are rarer than promised. Beyond, the conformal bound of error over metric is *extrapolated in
+proportion*, which rests on errors growing no faster than the metric. The ratio alone would not
+do: where a metric hardly varies with the error, as a spread far below it, the smallest metrics
+decide the ratio, and everything else is flagged. Aleatoric noise is no metric: it is no larger
+on unknown molecules.
 """
 
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.isotonic import IsotonicRegression
 
 from posterion.uncertainty.calibration import (
     ErrorTarget,
@@ -28,6 +30,12 @@ FloatArray = NDArray[np.float64]
 
 FAILED_MULTIPLE: Final = 3.0
 """``failed`` stands for three times the target: DP-GEN's trust bounds lie as far apart."""
+
+
+WELL_SEEN: Final = 0.98
+"""Share of the calibration frames below which there are enough of them to judge by."""
+
+_ROUNDING: Final = 1e-9
 
 
 class MetricErrors(NamedTuple):
@@ -71,7 +79,7 @@ def metric_errors(frames: HeldOut, entry: SampleCountCalibration) -> dict[Metric
 
 
 def fit_threshold(metric: Metric, of: MetricErrors, target: ErrorTarget) -> FlagThreshold | None:
-    """Find where the bound on the error reaches the target.
+    """Find up to where an error above the target is rarer than promised.
 
     Args:
         metric: Name of the metric.
@@ -86,7 +94,7 @@ def fit_threshold(metric: Metric, of: MetricErrors, target: ErrorTarget) -> Flag
     if not 0.0 < bound.value < np.inf:
         return None
     wanted = target.energy_error if metric == "energy_epistemic" else target.force_error
-    candidate = wanted / bound.value
+    candidate = max(wanted / bound.value, _shown(of, wanted, confidence=target.confidence))
     unmeasured = FlagThreshold(
         metric=metric,
         unit=_unit(metric),
@@ -96,7 +104,7 @@ def fit_threshold(metric: Metric, of: MetricErrors, target: ErrorTarget) -> Flag
         level=bound.level,
         candidate_coverage=0.0,
         failed_coverage=0.0,
-        error_per_unit=bound.value,
+        error_per_unit=wanted / candidate,
     )
     return measured_threshold(unmeasured, of)
 
@@ -111,13 +119,15 @@ def measured_threshold(threshold: FlagThreshold, of: MetricErrors) -> FlagThresh
     Returns:
         A new threshold.
     """
-    update: dict[str, float] = {
-        "candidate_coverage": float(np.mean(of.values <= threshold.candidate)),
+    passed = of.values <= threshold.candidate
+    update: dict[str, float | None] = {
+        "candidate_coverage": float(np.mean(passed)),
         "failed_coverage": float(np.mean(of.values <= threshold.failed)),
     }
     if threshold.error_per_unit is not None:
-        bounded = of.errors <= threshold.error_per_unit * of.values
-        update["error_coverage"] = float(np.mean(bounded))
+        target = threshold.error_per_unit * threshold.candidate
+        kept = of.errors[passed] <= target * (1.0 + _ROUNDING)
+        update["error_coverage"] = float(np.mean(kept)) if passed.any() else None
     return threshold.model_copy(update=update)
 
 
@@ -128,6 +138,21 @@ def flagged(frames: HeldOut, entry: SampleCountCalibration) -> NDArray[np.bool_]
     for metric, threshold in entry.thresholds.items():
         found |= errors[metric].values > threshold.candidate
     return found
+
+
+def _shown(of: MetricErrors, target: float, *, confidence: float) -> float:
+    """Largest metric up to which calibration frames err above the target too rarely to matter.
+
+    The rate of such errors is taken to grow with the metric (isotonic regression). The few
+    frames with the largest metrics are too few to say anything.
+    """
+    order = np.argsort(of.values, kind="stable")
+    exceeds = (of.errors > target)[order].astype(np.float64)
+    rates = IsotonicRegression().fit_transform(np.arange(len(order)), exceeds)
+    rare = of.values[order][rates <= 1.0 - confidence]
+    if not rare.size:
+        return 0.0
+    return float(min(rare[-1], np.quantile(of.values, WELL_SEEN)))
 
 
 def _ratios(of: MetricErrors) -> FloatArray:
