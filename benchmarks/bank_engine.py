@@ -25,6 +25,7 @@ from typing import Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import JsonValue
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
@@ -129,7 +130,7 @@ def measured(
     n_atoms, n_edges = len(prepared.batch.atomic_numbers), prepared.batch.edge_index.shape[1]
     flops = case.n_samples * useful_flops(frozen, n_atoms=n_atoms, n_edges=n_edges)
     fused = np.array(times["fused"])
-    ratios = {
+    ratios: dict[str, JsonValue] = {
         f"fused / {name}": quartiles(fused / np.array(other))
         for name, other in times.items()
         if name != "fused"
@@ -148,7 +149,7 @@ def measured(
     }
 
 
-def quartiles(values: np.ndarray) -> list[float]:
+def quartiles(values: NDArray[np.float64]) -> list[JsonValue]:
     """Median, first and third quartile."""
     return [float(f"{np.quantile(values, q):.4g}") for q in (0.5, 0.25, 0.75)]
 

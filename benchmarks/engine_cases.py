@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Final
 
 import ase.io
-import numpy as np
 import torch
 from ase import Atoms
 from ase.build import molecule
@@ -17,7 +16,7 @@ from posterion.network.config import EnergyReference, NetworkConfig
 from posterion.network.frozen import FrozenNetwork
 from posterion.network.functional import NetworkFunction
 from posterion.network.spline import DEGREE
-from posterion.structures.structure import Structure
+from posterion.structures.ase_io import structure_from_atoms
 
 CUTOFF: Final = 4.5
 SMALL: Final[Mapping[str, int]] = {"n_features": 16, "l_max": 1}
@@ -86,7 +85,7 @@ def prepare(case: Case, data: Path | None) -> Prepared:
     Returns:
         Networks of seed 0, the first structures of the file.
     """
-    structures = [structure_of(atoms) for atoms in frames(case, data)]
+    structures = [structure_from_atoms(atoms) for atoms in frames(case, data)]
     elements = sorted({int(z) for one in structures for z in one.atomic_numbers})
     config = NetworkConfig.model_validate(
         {"elements": elements, "cutoff": CUTOFF, "n_layers": 3, **case.size}
@@ -116,16 +115,6 @@ def frames(case: Case, data: Path | None) -> Sequence[Atoms]:
         atoms.rattle(0.05, seed=seed)
         shaken.append(atoms)
     return shaken
-
-
-def structure_of(atoms: Atoms) -> Structure:
-    """The structure without labels."""
-    return Structure(
-        atomic_numbers=np.asarray(atoms.numbers),
-        positions=np.asarray(atoms.positions),
-        cell=np.asarray(atoms.cell.array) if atoms.pbc.any() else None,
-        pbc=tuple(bool(one) for one in atoms.pbc),
-    )
 
 
 def useful_flops(frozen: FrozenNetwork, *, n_atoms: int, n_edges: int) -> float:
