@@ -138,6 +138,19 @@ def test_neither_memory_nor_threads_change_the_answer(monkeypatch: pytest.Monkey
     assert torch.equal(threads.energy, parts.energy)
 
 
+def test_the_default_type_of_torch_does_not_matter() -> None:
+    """A thread that loads another bank changes it for a moment: e3nn builds in the default."""
+    fused, _ = engines("l = 1")
+    before = evaluated(fused, graphs())
+    torch.set_default_dtype(torch.float64)
+    try:
+        after = evaluated(fused, graphs())
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(after.forces, before.forces)
+    assert after.latent.dtype == torch.float32
+
+
 def test_neither_order_nor_company_changes_an_answer() -> None:
     fused, _ = engines("l = 2")
     several = graphs()

@@ -129,7 +129,7 @@ class FusedLayer:
     def _summed(self, weights: LayerWeights, edges: Edges, mixed: Sequence[Tensor]) -> list[Tensor]:
         n_samples = len(weights.radial)
         messages = [
-            torch.empty((n_samples, edges.n_atoms, size, n_slots * self._shape.n_features))
+            _empty(n_samples, edges.n_atoms, size, n_slots * self._shape.n_features)
             for size, n_slots in zip(self._shape.targets, self._slots, strict=True)
         ]
         self._convolve(
@@ -147,7 +147,7 @@ class FusedLayer:
     def _gated(self, mixed: list[Tensor], sums: list[Tensor]) -> tuple[list[Tensor], Passed]:
         sigmoid = sums[0].sigmoid()
         n = self._shape.n_features
-        features = [torch.empty((*total.shape[:3], n)) for total in sums]
+        features = [_empty(*total.shape[:3], n) for total in sums]
         self._gate(*map(_flat, sums), _flat(sigmoid), *map(_flat, features))
         return features, Passed(mixed, sums, sigmoid)
 
@@ -229,6 +229,11 @@ def _times(features: Tensor, matrix: Tensor) -> Tensor:
 
 def _add_product(into: Tensor, features: Tensor, matrix: Tensor) -> None:
     into.flatten(1, 2).baddbmm_(features.flatten(1, 2), matrix)
+
+
+def _empty(*shape: int) -> Tensor:
+    """The type is stated: another thread that builds a network changes torch's default."""
+    return torch.empty(shape, dtype=torch.float32)
 
 
 def _flat(block: Tensor) -> NDArray[np.float32]:
