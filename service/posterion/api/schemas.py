@@ -112,7 +112,7 @@ class UnitsDocument(WireModel):
 def _sample_count(value: object) -> object:
     """One error at the field itself, where a union would name each of its members."""
     whole = isinstance(value, int) and not isinstance(value, bool) and value >= 1
-    if whole or value in (None, "adaptive"):
+    if whole or value is None or (isinstance(value, str) and value == "adaptive"):
         return value
     raise ValueError('expected a whole number of at least 1, "adaptive" or null')
 

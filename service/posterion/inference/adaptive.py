@@ -15,7 +15,7 @@ from posterion.inference.bank import BankEngine
 from posterion.inference.reduction import Answers, Reduction, calibrated_uncertainty
 from posterion.structures.evaluation import EvaluationOptions
 from posterion.structures.prediction import Prediction
-from posterion.uncertainty.flags import undecided
+from posterion.uncertainty.flags import latent_flags, undecided
 
 FIRST_RUNG: Final = 4
 BAND: Final = 0.5
@@ -89,6 +89,14 @@ def _open(answers: Answers, graph: Graph, reduction: Reduction) -> bool:
     n_samples = len(answers.energies)
     if not answers.finite or n_samples < reduction.calibration.fewest_samples:
         return False
+    if answers.latent_scores is not None:
+        # The score is the first sample's, but its threshold depends on their number.
+        now, finally_ = (
+            latent_flags(answers.latent_scores, n_samples=n, calibration=reduction.calibration)
+            for n in (n_samples, reduction.calibration.n_samples)
+        )
+        if [flag.severity for flag in now] != [flag.severity for flag in finally_]:
+            return True
     return undecided(
         calibrated_uncertainty(answers, EvaluationOptions(), reduction.calibration),
         n_atoms=graph.n_atoms,

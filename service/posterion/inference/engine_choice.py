@@ -20,6 +20,10 @@ TOLERANCE: Final = 1e-4
 """Largest force deviation that is accepted, relative to the root mean square of the forces.
 Single precision itself costs some 1e-5 where forces are large."""
 
+LARGEST_FUSED_DEGREE: Final = 2
+"""Of l: kernels grow with its fourth power, and beyond 2 nobody has measured what compiling
+them takes."""
+
 _LOGGER: Final = logging.getLogger(__name__)
 _ATOMS_PER_SIDE: Final = 3
 _SPACING: Final = 1.8
@@ -47,6 +51,7 @@ def choose_engine(
     parameters: Tensor,
     *,
     device: torch.device | str = "cpu",
+    n_threads: int | None = None,
 ) -> ChosenEngine:
     """Build engines from the fastest to the most portable, and take the first that agrees.
 
@@ -55,6 +60,7 @@ def choose_engine(
         reference: Energy reference.
         parameters: Shape ``(n_samples, n_parameters)``.
         device: Where to evaluate.
+        n_threads: Of the fused engine; None = as many as torch uses now.
 
     Returns:
         The engine; the last one is taken however far it deviates, with a warning.
@@ -68,16 +74,20 @@ def choose_engine(
 
     oracle = ReferenceEngine(function(torch.float64), parameters)
     candidates: dict[str, Callable[[], BankEngine]] = {"vectorized": vectorized}
-    if torch.device(device).type == "cpu":
-        candidates = {"fused": lambda: _fused(config, reference, parameters)} | candidates
+    if torch.device(device).type == "cpu" and config.l_max <= LARGEST_FUSED_DEGREE:
+        candidates = {
+            "fused": lambda: _fused(config, reference, parameters, n_threads)
+        } | candidates
     return _first_that_agrees(candidates, oracle, config)
 
 
-def _fused(config: NetworkConfig, reference: EnergyReference, parameters: Tensor) -> BankEngine:
+def _fused(
+    config: NetworkConfig, reference: EnergyReference, parameters: Tensor, n_threads: int | None
+) -> BankEngine:
     # Numba takes a while to import, and is not needed elsewhere.
     from posterion.inference.fused.engine import FusedEngine  # noqa: PLC0415
 
-    return FusedEngine(config, reference, parameters)
+    return FusedEngine(config, reference, parameters, n_threads=n_threads)
 
 
 def _first_that_agrees(

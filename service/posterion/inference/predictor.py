@@ -78,6 +78,7 @@ class Predictor:
         *,
         device: torch.device | str = "cpu",
         limits: StructureLimits | None = None,
+        n_threads: int | None = None,
     ) -> None:
         """Build both engines, so that no request waits for it.
 
@@ -85,6 +86,7 @@ class Predictor:
             bank: The samples.
             device: Where to evaluate.
             limits: Largest structure; None = the defaults.
+            n_threads: Of the single-precision engine on a CPU; None = as many as torch uses.
         """
         self._bank = bank
         self._reduction = Reduction(
@@ -94,7 +96,9 @@ class Predictor:
         self._elements = np.array(bank.config.elements, dtype=np.int64)
         self._turn = threading.Lock()
         double = NetworkFunction(bank.config, bank.reference, dtype=torch.float64, device=device)
-        chosen = choose_engine(bank.config, bank.reference, bank.parameters, device=device)
+        chosen = choose_engine(
+            bank.config, bank.reference, bank.parameters, device=device, n_threads=n_threads
+        )
         self._engines: dict[Precision, BankEngine] = {
             "float32": chosen.engine,
             "float64": ReferenceEngine(double, bank.parameters),

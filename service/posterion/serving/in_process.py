@@ -282,6 +282,11 @@ class InProcessBackend:
             n_atoms=self._settings.api.max_atoms,
             n_edges=min(self._settings.api.max_edges, self._settings.api.max_structure_edges),
         )
-        predictor = Predictor(bank, device=self._device, limits=limits)
+        predictor = Predictor(
+            bank,
+            device=self._device,
+            limits=limits,
+            n_threads=self._settings.n_cpus,
+        )
         check_predictions(predictor, bank.manifest.elements)
         return predictor

@@ -16,6 +16,7 @@ from posterion.training.job import HISTORY_FILE, Outcome, Published, publish
 from posterion.training.likelihood import published_network
 from posterion.training.methods.protocol import BankSamples
 from posterion.training.plan import RunPlan, plan_run
+from posterion.training.report_input import sampler_section
 from posterion.training.sampler_config import GaussianPriorConfig, TransferPriorConfig
 from posterion.training.transfer import TransferSource
 from posterion_store import Manifest, Store
@@ -97,7 +98,7 @@ def _plan(config: TrainingConfig, bank: SampleBank, folder: Path) -> RunPlan:
 
 
 def _settings(config: TrainingConfig, manifest: Manifest) -> dict[str, tuple[object, object]]:
-    """Settings of the chains here and as the bank records them; priors by their own digest."""
+    """Settings of the chains here and as the bank records them, but for the prior."""
     # Older banks call the section of the method after the one kind there was.
     recorded = {
         "method" if name == "sampler" else name: value
@@ -121,12 +122,16 @@ def _differences(plan: RunPlan, bank: SampleBank) -> list[str]:
     """What contradicts the claim that the plan's chains ended in the bank's samples."""
     manifest = bank.manifest
     trained_on = [entry.digest for entry in manifest.datasets if entry.role == "train"]
+    sizes = plan.config.network.model_dump()
+    own_prior = sampler_section(plan.config, plan.transfer)["prior"]
     pairs = {
         "method": (plan.config.method.kind, manifest.method),
         "training frames": ([plan.split.train.digest], trained_on),
         "network": (plan.network, bank.config),
         "energy shifts": (plan.reference.shifts, bank.reference.shifts),
         "energy scale": (plan.reference.scale, bank.reference.scale),
+        "network sizes": (sizes, {name: getattr(bank.config, name) for name in sizes}),
+        "prior": (own_prior, manifest.sampler.get("prior", own_prior)),
         "level of theory": (plan.split.level_of_theory, manifest.level_of_theory),
         **_settings(plan.config, manifest),
     }

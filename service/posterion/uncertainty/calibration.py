@@ -51,13 +51,13 @@ class LatentForce(_Frozen):
         scale: Standard deviation of each component per nat of score, eV/Angstrom.
         onset: Score below which there is none, nats.
         excess: What beyond the onset counts: ``square``, the excess of the squared score, so
-            that the standard deviation approaches scale times score; ``score``, the excess of
-            the score, as in banks calibrated before there was a choice.
+            that the standard deviation approaches scale times score; None, the excess of the
+            score, as in banks calibrated before there was a choice.
     """
 
     scale: PositiveFloat
     onset: NonNegativeFloat = 0.0
-    excess: Literal["square", "score"] = "score"
+    excess: Literal["square"] | None = None
 
 
 class ErrorTarget(_Frozen):

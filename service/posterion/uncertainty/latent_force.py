@@ -63,7 +63,7 @@ def _onset(held_out: HeldOut, scores: FloatArray) -> float:
 
 def latent_force_std(scores: FloatArray, rule: LatentForce) -> FloatArray:
     """Epistemic standard deviation of each component, shape ``(n_atoms,)``, eV/Angstrom."""
-    if rule.excess == "score":
+    if rule.excess is None:
         beyond = np.maximum(scores - rule.onset, 0.0)
     else:
         beyond = np.sqrt(np.maximum(scores**2 - rule.onset**2, 0.0))

@@ -148,7 +148,7 @@ def _shown(of: MetricErrors, target: float, *, confidence: float) -> float:
     """
     order = np.argsort(of.values, kind="stable")
     exceeds = (of.errors > target)[order].astype(np.float64)
-    rates = IsotonicRegression().fit_transform(np.arange(len(order)), exceeds)
+    rates = IsotonicRegression().fit_transform(of.values[order], exceeds)
     rare = of.values[order][rates <= 1.0 - confidence]
     if not rare.size:
         return 0.0

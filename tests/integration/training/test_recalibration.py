@@ -87,6 +87,16 @@ def test_the_source_of_a_transfer_prior_need_not_be_there(
     before, after = (store.manifest(one) for one in versions[:2])
     assert before.samples == after.samples
     assert before.sampler == after.sampler
+    other = TransferPriorConfig(store=str(tmp_path / "nowhere"), bank="water", std=7.0)
+    with pytest.raises(ConfigurationError, match=r"prior .*7\.0"):
+        recalibrate(changed.model_copy(update={"prior": other}), store=store, folder=tmp_path / "c")
+    sizes = changed.network.model_copy(update={"n_features": 16})
+    with pytest.raises(ConfigurationError, match="network sizes"):
+        recalibrate(
+            changed.model_copy(update={"prior": nowhere, "network": sizes}),
+            store=store,
+            folder=tmp_path / "d",
+        )
     with pytest.raises(ConfigurationError, match="was not drawn with a transfer prior"):
         recalibrate(
             config.model_copy(update={"prior": nowhere}), store=published, folder=tmp_path / "x"

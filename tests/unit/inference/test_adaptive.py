@@ -130,3 +130,31 @@ def test_float64_and_stress_work_alike(large: SampleBank) -> None:
     assert answer.stress is not None
     assert plain.stress is not None
     np.testing.assert_allclose(answer.stress, plain.stress, atol=SAME)
+
+
+def test_a_score_between_the_thresholds_of_two_rungs_is_open(large: SampleBank) -> None:
+    """The last number of samples decides, as it does without adaptivity."""
+    (structure,) = thermal_ethanol(1)
+    graph = Predictor(large).prepare(structure)
+    assert large.latent_density is not None
+    options = EvaluationOptions(adaptive=True)
+    entries = []
+    for entry in large.calibration.entries:
+        assert entry.latent_score_max is not None
+        bound = 1e9 if entry.n_samples == N_SAMPLES else 1e-9
+        threshold = entry.latent_score_max.model_copy(update={"candidate": bound, "failed": 1e12})
+        entries.append(
+            entry.model_copy(
+                update={
+                    "latent_score_max": threshold,
+                    "force_epistemic_max": None,
+                    "energy_epistemic": None,
+                }
+            )
+        )
+    calibration = large.calibration.model_copy(update={"entries": tuple(entries)})
+    predictor = Predictor(replace(large, calibration=calibration))
+    (answer,) = predictor.evaluate([graph], options)
+    assert isinstance(answer, Prediction)
+    assert answer.n_samples == N_SAMPLES
+    assert "latent-density-low" not in [flag.code for flag in answer.flags]

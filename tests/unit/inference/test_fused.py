@@ -128,12 +128,11 @@ def test_neither_memory_nor_threads_change_the_answer(monkeypatch: pytest.Monkey
     monkeypatch.setattr(engine_module, "MEMORY_BYTES", 1)
     parts = evaluated(fused, graphs())
     torch.testing.assert_close(parts.forces, whole.forces, atol=1e-5, rtol=0.0)
+    config = network("l = 2")
+    several = FusedEngine(config, REFERENCE, samples(config), n_threads=2)
     before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        threads = evaluated(fused, graphs())
-    finally:
-        torch.set_num_threads(before)
+    threads = evaluated(several, graphs())
+    assert torch.get_num_threads() == before
     assert torch.equal(threads.forces, parts.forces)
     assert torch.equal(threads.energy, parts.energy)
 

@@ -79,3 +79,5 @@ def test_rules_of_older_banks_keep_their_meaning() -> None:
     rule = LatentForce.model_validate({"scale": SCALE, "onset": 3.0})
     found = latent_force_std(np.array([1.0, 3.0, 5.0]), rule)
     np.testing.assert_allclose(found, [0.0, 0.0, 2.0 * SCALE])
+    # What an older version did not know is no part of a calibration's identity.
+    assert rule.model_dump(exclude_none=True) == {"scale": SCALE, "onset": 3.0}

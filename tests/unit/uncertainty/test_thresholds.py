@@ -82,6 +82,18 @@ def test_frames_that_never_err_so_much_are_not_flagged_for_their_ratio() -> None
     assert fresh.error_coverage == pytest.approx(0.9973, abs=0.004)
 
 
+def test_the_order_of_frames_with_the_same_metric_does_not_matter() -> None:
+    values, harmless = np.ones(100), np.arange(100) < 50
+    target = ErrorTarget(force_error=0.3)
+    one, other = (
+        fit_threshold("force_epistemic_max", MetricErrors(values, errors), target)
+        for errors in (np.where(harmless, 0.1, 0.4), np.where(harmless, 0.4, 0.1))
+    )
+    assert one == other
+    assert one is not None
+    assert one.candidate == pytest.approx(0.3 / 0.4)
+
+
 def test_where_errors_are_common_the_frames_are_no_evidence() -> None:
     """|z| > 1 in 32 % of all frames: only the proportional bound is left."""
     of = uninformative()

@@ -1,5 +1,6 @@
 """All samples of a bank in one forward and one hand-written reverse pass, on a CPU."""
 
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, NamedTuple
@@ -24,6 +25,10 @@ from posterion.network.noise import NOISE_MODELS
 
 MEMORY_BYTES: Final = 2 * 2**30
 """What the samples that are evaluated together may take."""
+
+
+_TORCH_THREADS: Final = threading.Lock()
+"""Torch has one number of threads for the whole process: nobody reads it while it is lowered."""
 
 
 class _Raw(NamedTuple):
@@ -56,7 +61,12 @@ class FusedEngine:
     device: Final = torch.device("cpu")
 
     def __init__(
-        self, config: NetworkConfig, reference: EnergyReference, parameters: Tensor
+        self,
+        config: NetworkConfig,
+        reference: EnergyReference,
+        parameters: Tensor,
+        *,
+        n_threads: int | None = None,
     ) -> None:
         """Take the samples apart and write the kernels; they are compiled when first used.
 
@@ -64,7 +74,12 @@ class FusedEngine:
             config: Architecture.
             reference: Energy reference.
             parameters: Shape ``(n_samples, n_parameters)``.
+            n_threads: Over which samples are spread; None = as many as torch uses now.
         """
+        if n_threads is None:
+            with _TORCH_THREADS:
+                n_threads = torch.get_num_threads()
+        self._n_threads = n_threads
         self._config, self._reference = config, reference
         self.n_samples = len(parameters)
         self._frozen = single_precision(freeze(config, parameters))
@@ -76,7 +91,7 @@ class FusedEngine:
             config.elements, config.cutoff, self._frozen.harmonics, angular
         )
         self._collect = compiled(forces_source())
-        self._pool = ThreadPoolExecutor(torch.get_num_threads(), "posterion-fused")
+        self._pool = ThreadPoolExecutor(n_threads, "posterion-fused")
         self._shifts = torch.zeros(119, dtype=torch.float64)
         for number, shift in reference.shifts.items():
             self._shifts[number] = shift
@@ -87,7 +102,7 @@ class FusedEngine:
         """See `BankEngine`."""
         used = chosen_samples(self.n_samples, first, n_samples)
         edges = self._describe(batch)
-        n_threads = torch.get_num_threads()
+        n_threads = self._n_threads
         parts = list(_parts(used, n_threads=n_threads, sample_bytes=self._sample_bytes(edges)))
 
         def run(part: slice) -> _Raw:
@@ -96,7 +111,7 @@ class FusedEngine:
         if n_threads == 1 or len(parts) == 1:
             raw = [run(part) for part in parts]
         else:
-            raw = self._in_threads(run, parts, n_threads)
+            raw = self._in_threads(run, parts)
         return self._outputs(_joined(raw), edges, batch, stress=stress)
 
     def _run(self, frozen: FrozenNetwork, edges: Edges, n_structures: int) -> _Raw:
@@ -139,15 +154,15 @@ class FusedEngine:
             strain=torch.from_numpy(strain),
         )
 
-    def _in_threads(
-        self, run: Callable[[slice], _Raw], parts: list[slice], n_threads: int
-    ) -> list[_Raw]:
+    def _in_threads(self, run: Callable[[slice], _Raw], parts: list[slice]) -> list[_Raw]:
         """Run parts side by side, each on one thread: kernels and products release the lock."""
-        torch.set_num_threads(1)
-        try:
-            return list(self._pool.map(run, parts))
-        finally:
-            torch.set_num_threads(n_threads)
+        with _TORCH_THREADS:
+            before = torch.get_num_threads()
+            torch.set_num_threads(1)
+            try:
+                return list(self._pool.map(run, parts))
+            finally:
+                torch.set_num_threads(before)
 
     def _outputs(
         self, raw: _Raw, edges: Edges, batch: GraphBatch, *, stress: bool

@@ -8,6 +8,7 @@ else can write.
 import hashlib
 import logging
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
@@ -112,7 +113,7 @@ def _kept(text: str) -> Path | None:
         return None
     file = folder / f"kernel_{hashlib.sha256(text.encode()).hexdigest()[:32]}.py"
     if not file.exists():
-        new = file.with_suffix(f".{os.getpid()}.new")
+        new = file.with_suffix(f".{os.getpid()}-{threading.get_ident()}.new")
         new.write_text(text)
         new.replace(file)
     return file
