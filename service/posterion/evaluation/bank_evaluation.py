@@ -20,7 +20,7 @@ from posterion.graph.batch import Graph, bounded_runs, build_graph, collate
 from posterion.inference.bank import BankEngine
 from posterion.inference.held_out_frames import EDGES_PER_BATCH, held_out_part, join_held_out
 from posterion.inference.loading import SampleBank
-from posterion.inference.reduction import reduce_outputs
+from posterion.inference.reduction import Reduction
 from posterion.structures.ase_io import LabelledFrame
 from posterion.structures.evaluation import EvaluationOptions
 from posterion.structures.prediction import Flag
@@ -186,14 +186,7 @@ def _answers(
     graphs = [one.graph for one in asked]
     batch = collate(graphs, dtype=engine.dtype, device=engine.device)
     outputs = engine.evaluate(batch, n_samples=options.n_samples, stress=False)
-    results = reduce_outputs(
-        outputs,
-        graphs,
-        options,
-        calibration=bank.calibration,
-        domain=bank.domain,
-        latent_density=bank.latent_density,
-    )
+    results = Reduction.of(bank).reduce(outputs, graphs, options)
     finite = []
     flags = []
     for one, result in zip(asked, results, strict=True):

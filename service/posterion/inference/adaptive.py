@@ -75,6 +75,8 @@ def evaluate_adaptively(
             more = reduction.answers(outputs, some, scores)
             for index, answers in zip(waiting, more, strict=True):
                 known[index] = known[index].joined(answers)
+        if rung == engine.n_samples:
+            break
         waiting = [index for index in waiting if _open(known[index], graphs[index], reduction)]
         if not waiting:
             break
@@ -91,11 +93,11 @@ def _open(answers: Answers, graph: Graph, reduction: Reduction) -> bool:
         return False
     if answers.latent_scores is not None:
         # The score is the first sample's, but its threshold depends on their number.
-        now, finally_ = (
+        here, at_last = (
             latent_flags(answers.latent_scores, n_samples=n, calibration=reduction.calibration)
             for n in (n_samples, reduction.calibration.n_samples)
         )
-        if [flag.severity for flag in now] != [flag.severity for flag in finally_]:
+        if [flag.severity for flag in here] != [flag.severity for flag in at_last]:
             return True
     return undecided(
         calibrated_uncertainty(answers, EvaluationOptions(), reduction.calibration),

@@ -21,14 +21,15 @@ TOLERANCE: Final = 1e-4
 Single precision itself costs some 1e-5 where forces are large."""
 
 LARGEST_FUSED_DEGREE: Final = 2
-"""Of l: kernels grow with its fourth power, and beyond 2 nobody has measured what compiling
-them takes."""
+"""Of l: kernels grow steeply with it, and what compiling them beyond 2 takes was not measured."""
 
 _LOGGER: Final = logging.getLogger(__name__)
 _ATOMS_PER_SIDE: Final = 3
 _SPACING: Final = 1.8
 _JITTER: Final = 0.1
 _SHEAR: Final = 0.3
+_SILENT: Final = 1e-12
+"""A network without any force is compared with this, eV/Angstrom or eV/Angstrom^3."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,11 +38,13 @@ class ChosenEngine:
 
     Attributes:
         engine: For batches in single precision.
-        deviation: Largest difference of a force component from the float64 reference, over
-            all samples, relative to the root mean square of the forces.
+        reference: The same samples in float64, which it was compared with.
+        deviation: Largest difference of a component of forces or of stress from the
+            reference, over all samples, relative to the root mean square of either.
     """
 
     engine: BankEngine
+    reference: ReferenceEngine
     deviation: float
 
 
@@ -105,7 +108,7 @@ def _first_that_agrees(
             _LOGGER.warning("engine %s is not used: it cannot run here", name, exc_info=True)
             continue
         if deviation <= TOLERANCE:
-            return ChosenEngine(engine=engine, deviation=deviation)
+            return ChosenEngine(engine=engine, reference=oracle, deviation=deviation)
         _LOGGER.warning(
             "engine %s is not used: its forces deviate by %.1e of their root mean square, "
             "more than %.0e",
@@ -122,11 +125,11 @@ def _first_that_agrees(
             last,
             deviation,
         )
-    return ChosenEngine(engine=engine, deviation=deviation)
+    return ChosenEngine(engine=engine, reference=oracle, deviation=deviation)
 
 
 def force_deviation(engine: BankEngine, oracle: ReferenceEngine, config: NetworkConfig) -> float:
-    """Compare the forces of all samples with the reference, for a cluster and for a crystal.
+    """Compare forces and stress of all samples with the reference, for a cluster and for a crystal.
 
     Args:
         engine: Single precision.
@@ -143,14 +146,14 @@ def force_deviation(engine: BankEngine, oracle: ReferenceEngine, config: Network
         )
         for one in (engine, oracle)
     )
-    scale = float(expected.forces.square().mean().sqrt())
     pairs = [(found.forces, expected.forces)]
     if found.stress is not None and expected.stress is not None:
+        # Only the second structure has a cell.
         pairs.append((found.stress[:, 1], expected.stress[:, 1]))
     largest = 0.0
     for one, other in pairs:
-        unit = scale if one is found.forces else float(other.square().mean().sqrt())
-        deviation = float((one.double() - other.double()).abs().max()) / max(unit, 1e-12)
+        scale = max(float(other.square().mean().sqrt()), _SILENT)
+        deviation = float((one.double() - other).abs().max()) / scale
         largest = max(largest, deviation if np.isfinite(deviation) else np.inf)
     return largest
 

@@ -18,11 +18,10 @@ from posterion.errors import (
 )
 from posterion.graph.batch import Graph, bounded_runs, build_graph, collate
 from posterion.inference.adaptive import evaluate_adaptively
-from posterion.inference.bank import BankEngine, ReferenceEngine
+from posterion.inference.bank import BankEngine
 from posterion.inference.engine_choice import choose_engine
 from posterion.inference.loading import SampleBank
 from posterion.inference.reduction import Reduction
-from posterion.network.functional import NetworkFunction
 from posterion.structures.evaluation import EvaluationOptions, Precision
 from posterion.structures.neighbors import estimate_pairs
 from posterion.structures.prediction import Prediction
@@ -89,19 +88,16 @@ class Predictor:
             n_threads: Of the single-precision engine on a CPU; None = as many as torch uses.
         """
         self._bank = bank
-        self._reduction = Reduction(
-            calibration=bank.calibration, domain=bank.domain, latent_density=bank.latent_density
-        )
+        self._reduction = Reduction.of(bank)
         self._limits = StructureLimits() if limits is None else limits
         self._elements = np.array(bank.config.elements, dtype=np.int64)
         self._turn = threading.Lock()
-        double = NetworkFunction(bank.config, bank.reference, dtype=torch.float64, device=device)
         chosen = choose_engine(
             bank.config, bank.reference, bank.parameters, device=device, n_threads=n_threads
         )
         self._engines: dict[Precision, BankEngine] = {
             "float32": chosen.engine,
-            "float64": ReferenceEngine(double, bank.parameters),
+            "float64": chosen.reference,
         }
         self._deviations: dict[Precision, float] = {"float32": chosen.deviation, "float64": 0.0}
 
@@ -225,12 +221,7 @@ class Predictor:
                 return evaluate_adaptively(engine, graphs, options, self._reduction, stress=stress)
             batch = collate(graphs, dtype=engine.dtype, device=engine.device)
             outputs = engine.evaluate(batch, n_samples=n_samples, stress=stress)
-        scores = self._reduction.scores(outputs, graphs)
-        answers = self._reduction.answers(outputs, graphs, scores)
-        return [
-            self._reduction.predict(one, graph, options)
-            for one, graph in zip(answers, graphs, strict=True)
-        ]
+        return self._reduction.reduce(outputs, graphs, options)
 
     def predict(
         self, structures: Sequence[Structure], options: EvaluationOptions

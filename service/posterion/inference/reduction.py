@@ -10,6 +10,7 @@ from torch import Tensor
 
 from posterion.errors import NonFiniteResult, PosterionError
 from posterion.graph.batch import Graph
+from posterion.inference.loading import SampleBank
 from posterion.network.functional import NetworkOutputs
 from posterion.structures.evaluation import EvaluationOptions
 from posterion.structures.prediction import Flag, Prediction, SampleOutputs, Uncertainty
@@ -82,6 +83,31 @@ class Reduction:
     calibration: Calibration
     domain: TrainingDomain
     latent_density: LatentDensity | None = None
+
+    @classmethod
+    def of(cls, bank: SampleBank) -> "Reduction":
+        """What a loaded bank knows."""
+        return cls(
+            calibration=bank.calibration, domain=bank.domain, latent_density=bank.latent_density
+        )
+
+    def reduce(
+        self, outputs: NetworkOutputs, graphs: Sequence[Graph], options: EvaluationOptions
+    ) -> list[Prediction | PosterionError]:
+        """Reduce the samples of every structure of a batch.
+
+        Args:
+            outputs: What the engine answered; their first sample is the bank's.
+            graphs: The structures of the batch, in its order.
+            options: What is wanted.
+
+        Returns:
+            One prediction per structure; NonFiniteResult for one whose numbers are not finite.
+        """
+        answers = self.answers(outputs, graphs, self.scores(outputs, graphs))
+        return [
+            self.predict(one, graph, options) for one, graph in zip(answers, graphs, strict=True)
+        ]
 
     def scores(self, outputs: NetworkOutputs, graphs: Sequence[Graph]) -> list[FloatArray | None]:
         """Latent scores of the atoms of every structure, by the first sample of the bank.
@@ -179,35 +205,6 @@ class Reduction:
             flags=flags,
             n_samples=n_samples,
         )
-
-
-def reduce_outputs(
-    outputs: NetworkOutputs,
-    graphs: Sequence[Graph],
-    options: EvaluationOptions,
-    *,
-    calibration: Calibration,
-    domain: TrainingDomain,
-    latent_density: LatentDensity | None = None,
-) -> list[Prediction | PosterionError]:
-    """Reduce the samples of every structure of a batch.
-
-    Args:
-        outputs: What the engine answered for the batch.
-        graphs: The structures of the batch, in its order.
-        options: What is wanted.
-        calibration: Factors and thresholds of the bank.
-        domain: Training domain of the bank.
-        latent_density: Of the bank, if it has one.
-
-    Returns:
-        One prediction per structure; NonFiniteResult for one whose numbers are not finite.
-    """
-    reduction = Reduction(calibration=calibration, domain=domain, latent_density=latent_density)
-    answers = reduction.answers(outputs, graphs, reduction.scores(outputs, graphs))
-    return [
-        reduction.predict(one, graph, options) for one, graph in zip(answers, graphs, strict=True)
-    ]
 
 
 def _has_stress(graph: Graph) -> bool:

@@ -1,6 +1,6 @@
 """How a network is taken apart: see `posterion.network.frozen`.
 
-The matrices are read off the modules by showing these unit vectors, so that no convention of
+The matrices are read off the modules by showing them unit vectors, so that no convention of
 e3nn is written down a second time.
 """
 

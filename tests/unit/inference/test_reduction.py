@@ -11,7 +11,7 @@ from posterion.errors import NonFiniteResult, PosterionError
 from posterion.graph.batch import build_graph, collate
 from posterion.inference.bank import VectorizedEngine
 from posterion.inference.loading import SampleBank
-from posterion.inference.reduction import reduce_outputs
+from posterion.inference.reduction import Reduction
 from posterion.network.functional import NetworkOutputs
 from posterion.structures.evaluation import EvaluationOptions
 from posterion.structures.prediction import Flag, FlagCode, Prediction
@@ -44,7 +44,7 @@ def reduced(
     outputs = engine.evaluate(batch, n_samples=None, stress=False)
     poison(outputs)
     options = EvaluationOptions()
-    return reduce_outputs(outputs, graphs, options, calibration=calibration, domain=bank.domain)
+    return Reduction(calibration=calibration, domain=bank.domain).reduce(outputs, graphs, options)
 
 
 def flags(

@@ -11,7 +11,7 @@ from posterion.graph.batch import build_graph, collate
 from posterion.inference.bank import VectorizedEngine
 from posterion.inference.loading import SampleBank
 from posterion.inference.predictor import Predictor
-from posterion.inference.reduction import reduce_outputs
+from posterion.inference.reduction import Reduction
 from posterion.structures.evaluation import EvaluationOptions
 from posterion.structures.prediction import Prediction
 from posterion.uncertainty.calibration import LatentForce
@@ -94,9 +94,8 @@ def test_what_a_sample_itself_admits_is_epistemic(single: SampleBank) -> None:
     batch = collate([graph], dtype=engine.dtype, device=engine.device)
     own = torch.linspace(0.1, 0.9, graph.n_atoms)[None]
     outputs = engine.evaluate(batch, n_samples=None, stress=False)._replace(force_epistemic_std=own)
-    (prediction,) = reduce_outputs(
-        outputs, [graph], EvaluationOptions(), calibration=single.calibration, domain=single.domain
-    )
+    reduction = Reduction(calibration=single.calibration, domain=single.domain)
+    (prediction,) = reduction.reduce(outputs, [graph], EvaluationOptions())
     assert isinstance(prediction, Prediction)
     assert prediction.uncertainty is not None
     factor = single.calibration.for_samples(1).forces.factor

@@ -31,7 +31,7 @@ class AngularColumns:
         """Know none."""
         self._numbers: dict[tuple[tuple[int, float], ...], int] = {}
 
-    def of(self, path: Path) -> dict[tuple[int, int], int]:
+    def of(self, path: Path) -> dict[Pair, int]:
         """Columns of a path by component of source and of target."""
         ordered = sorted(path.terms, key=lambda term: (term.source, term.target))
         columns = {}
@@ -49,9 +49,9 @@ class AngularColumns:
 def forward_source(shape: LayerShape, angular: AngularColumns) -> str:
     """Kernel ``convolve(features..., radial, angular, first, neighbor, knot, weight, sums...)``.
 
-    Shapes, K samples and U channels: features ``(K, n_atoms, components, U)``; radial ``(K,
+    Shapes, K samples and U channels: features ``(K, n_atoms, components * U)``; radial ``(K,
     n_rows, n_paths * U)``; angular ``(n_edges, n_columns)``; first ``(n_atoms + 1,)``; weight
-    ``(n_edges, TABLE_ROWS)``; sums ``(K, n_atoms, components, n_slots * U)``, overwritten.
+    ``(n_edges, TABLE_ROWS)``; sums ``(K, n_atoms, components * n_slots * U)``, overwritten.
     """
     source = Source()
     features, sums = _names("x", shape.sources), _names("m", shape.targets)

@@ -86,7 +86,7 @@ class FusedEngine:
         angular = AngularColumns()
         first, *others = self._frozen.shapes
         self._first = FirstLayer(first, angular)
-        self._others = [FusedLayer(shape, angular, is_first=False) for shape in others]
+        self._others = [FusedLayer(shape, angular) for shape in others]
         self._describe = EdgeDescriber(
             config.elements, config.cutoff, self._frozen.harmonics, angular
         )

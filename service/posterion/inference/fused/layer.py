@@ -50,20 +50,21 @@ class ByEdge(NamedTuple):
 
 
 class FusedLayer:
-    """Any layer but the first."""
+    """A layer whose features depend on positions: any but the first."""
 
-    def __init__(self, shape: LayerShape, angular: AngularColumns, *, is_first: bool) -> None:
+    _is_first = False
+
+    def __init__(self, shape: LayerShape, angular: AngularColumns) -> None:
         """Write the kernels.
 
         Args:
             shape: Of the layer.
             angular: Takes up the combinations of harmonics that it needs.
-            is_first: Whether features that enter are constants of the elements.
         """
         self._shape = shape
         self._slots = slots_of(shape)
         self._convolve = compiled(forward_source(shape, angular))
-        self._convolve_back = compiled(backward_source(shape, angular, is_first=is_first))
+        self._convolve_back = compiled(backward_source(shape, angular, is_first=self._is_first))
         self._gate = compiled(gate_source(shape))
         self._gate_back = compiled(gate_back_source(shape))
 
@@ -184,9 +185,7 @@ class FusedLayer:
 class FirstLayer(FusedLayer):
     """The first layer: what enters is known for each element before any structure is."""
 
-    def __init__(self, shape: LayerShape, angular: AngularColumns) -> None:
-        """Write the kernels."""
-        super().__init__(shape, angular, is_first=True)
+    _is_first = True
 
     def start(
         self, weights: LayerWeights, edges: Edges, embedding: Tensor
@@ -223,12 +222,15 @@ def _inherited(weights: LayerWeights) -> list[tuple[int, int, Tensor]]:
 def _times(features: Tensor, matrix: Tensor) -> Tensor:
     """Multiply channels by a matrix per sample."""
     n_samples, n_atoms, size, _ = features.shape
-    product = torch.bmm(features.flatten(1, 2), matrix)
+    product = torch.bmm(features.view(n_samples, n_atoms * size, -1), matrix)
     return product.view(n_samples, n_atoms, size, -1)
 
 
 def _add_product(into: Tensor, features: Tensor, matrix: Tensor) -> None:
-    into.flatten(1, 2).baddbmm_(features.flatten(1, 2), matrix)
+    """Views, since a copy of ``into`` would be lost."""
+    n_samples, n_atoms, size, _ = into.shape
+    rows = (n_samples, n_atoms * size, -1)
+    into.view(rows).baddbmm_(features.view(rows), matrix)
 
 
 def _empty(*shape: int) -> Tensor:
@@ -237,6 +239,6 @@ def _empty(*shape: int) -> Tensor:
 
 
 def _flat(block: Tensor) -> NDArray[np.float32]:
-    """Memory of a block, ``(K, n_atoms, components * channels)``: kernels count on its order."""
-    array: NDArray[np.float32] = block.flatten(2).numpy()
+    """Memory of a block, ``(K, n_atoms, components * channels)``: kernels write to it."""
+    array: NDArray[np.float32] = block.view(*block.shape[:2], -1).numpy()
     return array
