@@ -25,7 +25,7 @@ from posterion.inference.reduction import Reduction
 from posterion.structures.evaluation import EvaluationOptions, Precision
 from posterion.structures.neighbors import estimate_pairs
 from posterion.structures.prediction import Prediction
-from posterion.structures.structure import Structure
+from posterion.structures.structure import MAXIMUM_ATOMIC_NUMBER, Structure
 from posterion_store import Manifest
 
 EDGES_PER_BATCH: Final = 50_000
@@ -91,6 +91,8 @@ class Predictor:
         self._reduction = Reduction.of(bank)
         self._limits = StructureLimits() if limits is None else limits
         self._elements = np.array(bank.config.elements, dtype=np.int64)
+        self._is_known = np.zeros(MAXIMUM_ATOMIC_NUMBER + 1, dtype=bool)
+        self._is_known[self._elements] = True
         self._turn = threading.Lock()
         chosen = choose_engine(
             bank.config, bank.reference, bank.parameters, device=device, n_threads=n_threads
@@ -249,9 +251,10 @@ class Predictor:
         return [result for result in results if result is not None]
 
     def _check_elements(self, structure: Structure) -> None:
-        unknown = np.flatnonzero(~np.isin(structure.atomic_numbers, self._elements))
-        if unknown.size == 0:
+        is_known = self._is_known[structure.atomic_numbers]
+        if is_known.all():
             return
+        unknown = np.flatnonzero(~is_known)
         known = self._elements.tolist()
         numbers, first = np.unique(structure.atomic_numbers[unknown], return_index=True)
         faults = tuple(
