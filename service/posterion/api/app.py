@@ -67,7 +67,8 @@ def create_app(
         metrics=counts,
         predictions=Predictions(settings, backend, counts),
     )
-    for routes in (service, models, predict, labels, operations):
+    # Routes are tried in this order.
+    for routes in (predict, labels, service, models, operations):
         app.include_router(routes.router)
     install_error_handlers(app)
     # The last one added is the outermost.
