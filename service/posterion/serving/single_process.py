@@ -17,7 +17,6 @@ from posterion.errors import ConfigurationError
 from posterion.observability.logging import configure_logging
 from posterion.observability.metrics import ServiceMetrics
 from posterion.serving.announcement import address, announcement
-from posterion.serving.in_process import InProcessBackend
 from posterion.serving.metrics import BatchMetrics
 from posterion.serving.served import ServedBackend
 from posterion.serving.settings import ServeSettings
@@ -91,6 +90,8 @@ def serve_single_process(settings: ServeSettings) -> int:
         ConfigurationError: If the port cannot be bound.
         StoreError: If there is no such store.
     """
+    from posterion.serving.in_process import InProcessBackend  # noqa: PLC0415 - torch
+
     metrics = ServiceMetrics()
     return serve_backend(
         settings, InProcessBackend(settings, BatchMetrics(metrics.registry)), metrics
