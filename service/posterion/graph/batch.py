@@ -15,7 +15,6 @@ from torch import Tensor
 from posterion.structures.neighbors import neighbor_pairs
 from posterion.structures.structure import Structure
 
-
 SEARCH_MARGIN: Final = 1e-9
 """By how much of the cutoff pairs are searched beyond it: which of them are edges is decided
 by their distance here, and not by the arithmetic of a search."""

@@ -33,6 +33,9 @@ class SkinList:
 
     Displacements are taken modulo the lattice: an atom that is folded back into the cell, or
     unfolded, has not moved.
+
+    Attributes:
+        n_builds: How often pairs were listed.
     """
 
     def __init__(self, cutoff: float, skin: float) -> None:
@@ -42,6 +45,7 @@ class SkinList:
             cutoff: Largest edge length, Angstrom; at least the smallest allowed distance.
             skin: How far beyond it pairs are listed, Angstrom.
         """
+        self.n_builds = 0
         self._cutoff = cutoff
         self._skin = skin
         self._origin: Structure | None = None
@@ -92,9 +96,10 @@ class SkinList:
             InvalidStructure: If two atoms coincide.
         """
         self._origin = None
+        self.n_builds += 1
         if structure.cell is not None and any(structure.pbc):
             self._full = complete_cell(structure.cell, structure.pbc)
-            self._inverse = np.linalg.inv(self._full)
+            self._inverse = np.asarray(np.linalg.inv(self._full), dtype=np.float64)
         self._pairs = neighbor_pairs(
             structure.positions, structure.cell, structure.pbc, cutoff=self.radius
         )
@@ -128,14 +133,9 @@ class SkinList:
         distances = np.empty(n_pairs)
         n_edges = _kernel()(
             structure.positions,
-            self._pairs.centre,
-            self._pairs.neighbor,
-            self._shifts,
+            (self._pairs.centre, self._pairs.neighbor, self._shifts),
             self._cutoff,
-            edge_index,
-            shifts,
-            vectors,
-            distances,
+            (edge_index, shifts, vectors, distances),
         )
         graph = Graph(
             structure=structure,
@@ -161,18 +161,15 @@ def _kernel() -> Any:  # noqa: ANN401 - numba has no types
     return numba.njit(nogil=True)(_filter)
 
 
-def _filter(  # noqa: PLR0913 - a kernel takes arrays
+def _filter(
     positions: FloatArray,
-    centre: NDArray[np.int64],
-    neighbor: NDArray[np.int64],
-    shifts: FloatArray,
+    pairs: tuple[NDArray[np.int64], NDArray[np.int64], FloatArray],
     cutoff: float,
-    edge_index: NDArray[np.int64],
-    kept_shifts: FloatArray,
-    vectors: FloatArray,
-    distances: FloatArray,
+    kept: tuple[NDArray[np.int64], FloatArray, FloatArray, FloatArray],
 ) -> int:
     """Write the pairs closer than the cutoff, in their order; how many they are."""
+    centre, neighbor, shifts = pairs
+    edge_index, kept_shifts, vectors, distances = kept
     n = 0
     for pair in range(len(centre)):
         i, j = centre[pair], neighbor[pair]

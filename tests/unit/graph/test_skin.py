@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from posterion.errors import InvalidStructure
 from posterion.graph.batch import Graph, build_graph
@@ -20,13 +21,14 @@ def assert_same(one: Graph, other: Graph) -> None:
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
 
 
-def folded(structure: Structure) -> np.ndarray:
+def folded(structure: Structure) -> NDArray[np.float64]:
     """Positions folded into the cell, as an MD code may send them."""
     if structure.cell is None or not any(structure.pbc):
         return structure.positions
     full = np.where(np.array(structure.pbc)[:, None], structure.cell, 0.0)
     fractional = structure.positions @ np.linalg.pinv(full)
-    return structure.positions - np.floor(fractional) @ full
+    inside: NDArray[np.float64] = structure.positions - np.floor(fractional) @ full
+    return inside
 
 
 @pytest.mark.parametrize("name", ZOO)
