@@ -99,6 +99,8 @@ def read_opening(text: str, settings: ApiSettings) -> Opening:
     """
     limits = NestingLimits(depth=settings.max_depth, nodes=settings.max_nodes)
     document = decode(text.encode(), MediaType.JSON, limits)
+    if not isinstance(document, dict):
+        raise InvalidRequest("expected an object with the field structure")
     try:
         request = SessionRequest.model_validate(document)
     except ValidationError as error:
