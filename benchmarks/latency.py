@@ -173,7 +173,7 @@ def measured(stage: str, *, quick: bool) -> dict[str, JsonValue]:
         stage: One of `STAGES`.
         quick: Few requests.
     """
-    n_rounds, n_each = (2, 3) if quick else (20, 25)
+    n_rounds, n_each = (2, 3) if quick else (16, 20)
     if stage == "batch":
         return batch_stage(batches=BATCHES, n_rounds=n_rounds, n_each=min(n_each, 10))
     return null_stage(

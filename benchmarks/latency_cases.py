@@ -13,6 +13,7 @@ from pydantic import JsonValue
 
 from benchmarks.null_service import REPLY_BYTES
 from benchmarks.raw_client import RawConnection, request_bytes
+from benchmarks.raw_session import FRAME_MEDIA_TYPE, RawSession, request_frame
 from posterion_client import Client, PredictOptions, Structure
 from posterion_client._encoding import MEDIA_TYPES, Encoding
 from posterion_client._request import predict_body
@@ -72,10 +73,14 @@ def request_of(
         n_reply: Bytes that the floor is to answer; None asks a service.
     """
     media_type = MEDIA_TYPES[encoding]
+    body = predict_body(structures, PredictOptions(), encoding)
+    return _posted(body, media_type, port=port, n_reply=n_reply)
+
+
+def _posted(body: bytes, media_type: str, *, port: int, n_reply: int | None = None) -> bytes:
     headers = {"content-type": media_type, "accept": media_type}
     if n_reply is not None:
         headers[REPLY_BYTES.decode()] = str(n_reply)
-    body = predict_body(structures, PredictOptions(), encoding)
     return request_bytes("/v1/predict", body, port=port, headers=headers)
 
 
@@ -111,6 +116,13 @@ def null_contenders(
                 found[f"{where}, client library {name}"] = Contender(
                     _bound(client.predict, structure), floor=f"floor {name}"
                 )
+        for n_atoms in sizes:
+            structure = structure_of(n_atoms)
+            frame = _posted(request_frame(structure), FRAME_MEDIA_TYPE, port=port)
+            session = stack.enter_context(RawSession(port, structure))
+            floor_name = f"floor msgpack {n_atoms}"
+            found[f"{where} frame {n_atoms}"] = Contender(_bound(raw.exchange, frame), floor_name)
+            found[f"{where} session {n_atoms}"] = Contender(session.step, floor_name)
         yield found
 
 

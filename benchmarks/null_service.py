@@ -9,7 +9,7 @@ same uvicorn that reads the body and answers as many bytes as the header ``x-rep
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
 import numpy as np
@@ -24,10 +24,11 @@ from posterion.api.backend import (
     Timing,
     VersionInfo,
 )
+from posterion.api.stepper import StepReply, StepsRequest
 from posterion.observability.metrics import ServiceMetrics
 from posterion.serving.settings import ServeSettings
 from posterion.structures.evaluation import EvaluationOptions
-from posterion.structures.prediction import Prediction, Uncertainty
+from posterion.structures.prediction import FloatArray, Prediction, Uncertainty
 from posterion.structures.structure import Structure
 
 if TYPE_CHECKING:
@@ -45,7 +46,25 @@ _MODEL: Final = ModelIdentity(
     engine="null",
     engine_deviation=0.0,
 )
+_NO_TIME: Final = Timing(queue_ms=0.0, graph_ms=0.0, evaluate_ms=0.0)
 _READY: Final = Health(ok=True, detail="it has nothing to load")
+
+
+class NullStepper:
+    """Answers zeros for every step."""
+
+    model = _MODEL
+
+    async def step(
+        self,
+        positions: FloatArray,
+        cells: FloatArray | None,  # noqa: ARG002 - of the protocol
+        *,
+        deadline_s: float | None,  # noqa: ARG002
+    ) -> StepReply:
+        """Zeros for every image."""
+        n_images, n_atoms, _ = positions.shape
+        return StepReply(results=(_zeros(n_atoms),) * n_images, timing=_NO_TIME, n_rebuilds=0)
 
 
 class NullBackend:
@@ -84,8 +103,20 @@ class NullBackend:
         return PredictReply(
             model=_MODEL,
             results=tuple(_zeros(structure.n_atoms) for structure in structures),
-            timing=Timing(queue_ms=0.0, graph_ms=0.0, evaluate_ms=0.0),
+            timing=_NO_TIME,
         )
+
+    async def open_steps(
+        self,
+        name: str,  # noqa: ARG002 - of the protocol
+        version: str | None,  # noqa: ARG002
+        request: StepsRequest,  # noqa: ARG002
+    ) -> NullStepper:
+        """What answers zeros."""
+        return NullStepper()
+
+    def on_drain(self, notify: Callable[[], None]) -> None:
+        """Sessions end with the process."""
 
     def live(self) -> Health:
         """Always."""

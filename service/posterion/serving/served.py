@@ -2,10 +2,10 @@
 
 from typing import Protocol
 
-from posterion.api.backend import Backend
+from posterion.api.stepper import SessionBackend
 
 
-class ServedBackend(Backend, Protocol):
+class ServedBackend(SessionBackend, Protocol):
     """A backend that says what it serves and ends in order."""
 
     def describe(self) -> tuple[str, ...]:

@@ -102,7 +102,7 @@ class Uncertainty:
     def forces_per_atom(self) -> FloatArray:
         """Epistemic e_i = sqrt(mean over components of epistemic^2), ``(n_atoms,)``."""
         spread = self.forces_epistemic
-        per_atom: FloatArray = np.sqrt(np.einsum("ij,ij->i", spread, spread) / 3.0)
+        per_atom: FloatArray = np.sqrt(np.add.reduce(spread * spread, axis=1) / 3.0)
         return per_atom
 
     @property
@@ -114,7 +114,7 @@ class Uncertainty:
     def forces_rms(self) -> float:
         """Root mean square of e_i over the atoms, eV/Angstrom."""
         spread = self.forces_epistemic
-        return math.sqrt(float(np.vdot(spread, spread)) / spread.size)
+        return math.sqrt(float(np.add.reduce(spread * spread, axis=None)) / spread.size)
 
     @property
     def argmax_atom(self) -> int:
