@@ -59,7 +59,7 @@ TIMESTEP_FS: Final = 0.5
 Answer = tuple[float, NDArray[np.float64]]
 
 
-class LocalCalculator(Calculator):  # type: ignore[misc] # ASE has no types
+class LocalCalculator(Calculator):
     """Energy and forces from a function in this process."""
 
     implemented_properties: list[str] = ["energy", "forces"]  # noqa: RUF012 - declared so by ASE
@@ -81,6 +81,7 @@ class LocalCalculator(Calculator):  # type: ignore[misc] # ASE has no types
     ) -> None:
         """Evaluate the structure."""
         super().calculate(atoms, properties, system_changes)
+        assert self.atoms is not None
         energy, forces = self._evaluate(self.atoms)
         self.results = {"energy": energy, "forces": forces}
 
