@@ -86,22 +86,22 @@ def read_reply(frame: bytes) -> Reply:
     fields = struct.unpack_from("<4sHHQIIIIdddII", frame)
     magic, layout, kind, step, n_results, n_atoms, outputs, *_ = fields
     assert (magic, layout, kind) == (b"PSTN", 1, 2)
-    place = 64
+    place = 64 + RECORD.itemsize * n_results
 
-    def take(dtype: object, *shape: int) -> NDArray[np.float64]:
+    def take(*shape: int) -> NDArray[np.float64]:
         nonlocal place
-        array = np.ndarray(shape, dtype, frame, place)  # type: ignore[call-overload]
+        array: NDArray[np.float64] = np.ndarray(shape, np.dtype("<f8"), frame, place)
         place += array.nbytes
-        return array  # type: ignore[no-any-return]
+        return array
 
-    records = take(RECORD, n_results)
+    records = np.frombuffer(frame, RECORD, n_results, 64)
     return Reply(
         step=step,
         n_rebuilds=fields[11],
-        records=records,  # type: ignore[arg-type]
-        forces=take("<f8", n_atoms, 3) if outputs & FORCES else None,
-        stress=take("<f8", n_results, 3, 3) if outputs & STRESS else None,
-        epistemic=take("<f8", n_atoms) if outputs & UNCERTAINTY else None,
-        total=take("<f8", n_atoms) if outputs & UNCERTAINTY else None,
+        records=records,
+        forces=take(n_atoms, 3) if outputs & FORCES else None,
+        stress=take(n_results, 3, 3) if outputs & STRESS else None,
+        epistemic=take(n_atoms) if outputs & UNCERTAINTY else None,
+        total=take(n_atoms) if outputs & UNCERTAINTY else None,
         problems=frame[place:],
     )

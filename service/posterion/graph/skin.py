@@ -55,6 +55,7 @@ class SkinList:
         self._full: FloatArray = np.eye(3)
         self._inverse: FloatArray = np.eye(3)
         self._folds: FloatArray = np.empty((0, 3))
+        self._folded = False
         self._shifts: FloatArray = self._pairs.shifts
 
     @property
@@ -104,6 +105,7 @@ class SkinList:
             structure.positions, structure.cell, structure.pbc, cutoff=self.radius
         )
         self._folds = np.zeros((structure.n_atoms, 3))
+        self._folded = False
         self._shifts = self._pairs.shifts
         self._origin = structure
         return self._filtered(structure)
@@ -112,19 +114,22 @@ class SkinList:
         """Whether no atom has moved too far; takes note of those that were folded."""
         if structure.cell is not origin.cell and not _same_cell(structure.cell, origin.cell):
             return False
+        allowed = (0.5 * self._skin * (1.0 - _ROUNDING)) ** 2
         away: FloatArray = structure.positions - origin.positions
+        if not self._folded and np.einsum("ij,ij->i", away, away).max() <= allowed:
+            return True
         if structure.cell is not None and any(structure.pbc):
             folds = np.rint(away @ self._inverse) * np.array(structure.pbc)
             away = away - translations(folds, self._full)
             if not np.array_equal(folds, self._folds):
                 self._fold(folds)
-        allowed = 0.5 * self._skin * (1.0 - _ROUNDING)
-        return bool(np.einsum("ij,ij->i", away, away).max() <= allowed * allowed)
+        return bool(np.einsum("ij,ij->i", away, away).max() <= allowed)
 
     def _fold(self, folds: FloatArray) -> None:
         images = self._pairs.images + folds[self._pairs.centre] - folds[self._pairs.neighbor]
         self._shifts = translations(images, self._full)
         self._folds = folds
+        self._folded = bool(folds.any())
 
     def _filtered(self, structure: Structure) -> Graph:
         n_pairs = self.n_pairs
