@@ -97,16 +97,20 @@ def test_curl_of_the_guide_is_answered_as_the_guide_says(service: Service) -> No
     assert (strict["code"], strict["status"]) == ("unsupported-element", 422)
 
 
-def test_msgpack_of_the_guide_runs(
+def test_msgpack_and_session_of_the_guide_run(
     service: Service, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run_python(GUIDE, service, monkeypatch)
-    energy, forces = capsys.readouterr().out.split(maxsplit=1)
+    energy, rest = capsys.readouterr().out.split(maxsplit=1)
     assert float(energy) < 0
-    assert forces.count("[") == 4
+    assert rest.count("[") == 4
+    energies = [float(line.split()[-1]) for line in rest.splitlines()[-3:]]
+    assert energies[0] == pytest.approx(float(energy), abs=1e-3)
+    assert energies == sorted(energies, reverse=True)
 
 
 def test_the_guide_names_every_flag_and_every_error() -> None:
+    import posterion.api.session_errors  # noqa: F401 - adds to the tree
     from posterion.errors import EvaluationError, RequestError, ServiceError, StructureError
 
     text = GUIDE.read_text("utf-8")

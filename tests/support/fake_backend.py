@@ -5,7 +5,7 @@ that every part of a reply has a closed form and differs between atoms, axes and
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -19,9 +19,10 @@ from posterion.api.backend import (
     Timing,
     VersionInfo,
 )
+from posterion.api.stepper import Stepper, StepReply, StepsRequest
 from posterion.errors import PosterionError, UnknownModel, UnsupportedElement
 from posterion.structures.evaluation import EvaluationOptions
-from posterion.structures.prediction import Flag, Prediction, SampleOutputs, Uncertainty
+from posterion.structures.prediction import Flag, FloatArray, Prediction, SampleOutputs, Uncertainty
 from posterion.structures.structure import Structure
 
 MODEL: Final = "springs"
@@ -52,6 +53,7 @@ class SpringBackend:
         calls: Arguments of each ``predict``: structures, options, deadline.
         cancelled: Set when a ``predict`` was cancelled.
         lifecycle: Names of the lifespan calls so far.
+        told_of_drain: Ends the sessions.
     """
 
     failure: Exception | None = None
@@ -67,6 +69,7 @@ class SpringBackend:
     )
     cancelled: bool = False
     lifecycle: list[str] = field(default_factory=list)
+    told_of_drain: Callable[[], None] = field(default=lambda: None)
 
     def default_model(self) -> str:
         if self.unready is not None:
@@ -152,6 +155,12 @@ class SpringBackend:
             timing=Timing(queue_ms=1.0, graph_ms=2.0, evaluate_ms=3.0),
         )
 
+    async def open_steps(self, name: str, version: str | None, request: StepsRequest) -> Stepper:
+        return _SpringStepper(self, version, request)
+
+    def on_drain(self, notify: Callable[[], None]) -> None:
+        self.told_of_drain = notify
+
     def live(self) -> Health:
         return self.health
 
@@ -187,6 +196,29 @@ class SpringBackend:
             return UnsupportedElement("the model has not seen one of the elements")
         prediction = spring_prediction(structure, options)
         return prediction if self.poison is None else replace(prediction, energy=self.poison)
+
+
+@dataclass
+class _SpringStepper:
+    backend: SpringBackend
+    version: str | None
+    request: StepsRequest
+
+    @property
+    def model(self) -> ModelIdentity:
+        return self.backend.identity(MODEL, self.version)
+
+    async def step(
+        self, positions: FloatArray, cells: FloatArray | None, *, deadline_s: float | None
+    ) -> StepReply:
+        images = [
+            self.request.structure.moved(each, None if cells is None else cells[index])
+            for index, each in enumerate(positions)
+        ]
+        reply = await self.backend.predict(
+            MODEL, self.version, images, self.request.options, deadline_s=deadline_s
+        )
+        return StepReply(results=reply.results, timing=reply.timing, n_rebuilds=len(images))
 
 
 def spring_prediction(structure: Structure, options: EvaluationOptions) -> Prediction:

@@ -6,7 +6,6 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from posterion.api.backend import Backend
 from posterion.api.dependencies import Service
 from posterion.api.envelope import RequestEnvelope
 from posterion.api.errors import install_error_handlers
@@ -14,8 +13,12 @@ from posterion.api.limits import BodyLimits
 from posterion.api.openapi import API_VERSION, TITLE, openapi_document
 from posterion.api.prediction import Predictions
 from posterion.api.routes import labels, models, operations, predict, service
+from posterion.api.routes.session import session_routes
+from posterion.api.sessions import Sessions
 from posterion.api.settings import ApiSettings
+from posterion.api.stepper import SessionBackend
 from posterion.observability.metrics import ServiceMetrics
+from posterion.observability.session_metrics import SessionMetrics
 
 
 class PosterionApp(FastAPI):
@@ -30,7 +33,7 @@ class PosterionApp(FastAPI):
 
 
 def create_app(
-    settings: ApiSettings, backend: Backend, *, metrics: ServiceMetrics | None = None
+    settings: ApiSettings, backend: SessionBackend, *, metrics: ServiceMetrics | None = None
 ) -> FastAPI:
     """Build the application.
 
@@ -61,14 +64,18 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
     )
+    sessions = Sessions(settings.max_sessions, SessionMetrics(counts.registry))
+    backend.on_drain(sessions.end)
     app.state.service = Service(
         settings=settings,
         backend=backend,
         metrics=counts,
         predictions=Predictions(settings, backend, counts),
+        sessions=sessions,
     )
     for routes in (service, models, predict, labels, operations):
         app.include_router(routes.router)
+    app.router.routes.extend(session_routes(app.state.service))
     install_error_handlers(app)
     # The last one added is the outermost.
     app.add_middleware(

@@ -117,6 +117,18 @@ class Limits(BaseModel):
     edges_per_request: int
     edges_per_structure: int
     json_depth: int
+    sessions: int
+    frame_bytes: int
+
+
+class SessionsOffer(BaseModel):
+    """Where sessions are opened, and what is spoken there."""
+
+    model_config = _DESCRIBED
+
+    routes: list[str]
+    subprotocol: str
+    layout: int
 
 
 class ServiceDocument(BaseModel):
@@ -135,6 +147,7 @@ class ServiceDocument(BaseModel):
     precisions: list[str]
     limits: Limits
     encodings: list[str]
+    sessions: SessionsOffer
 
 
 class Probe(BaseModel):

@@ -24,6 +24,11 @@ class MediaType(StrEnum):
 
     JSON = "application/json"
     MSGPACK = "application/vnd.msgpack"
+    FRAME = "application/vnd.posterion.frame"
+
+
+DOCUMENTS: Final = (MediaType.JSON, MediaType.MSGPACK)
+"""The encodings of any document; a frame says only what a prediction needs."""
 
 
 def decode(body: bytes, media_type: MediaType, limits: NestingLimits) -> object:

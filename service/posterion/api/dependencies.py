@@ -8,12 +8,13 @@ import orjson
 from fastapi import Depends, Request
 from starlette.responses import Response
 
-from posterion.api.backend import Backend
 from posterion.api.codec import MediaType, encode
 from posterion.api.negotiation import prefers_strict_handling, reply_media_type
 from posterion.api.prediction import Predictions
 from posterion.api.record import RequestRecord, record_of
+from posterion.api.sessions import Sessions
 from posterion.api.settings import ApiSettings
+from posterion.api.stepper import SessionBackend
 from posterion.errors import UnknownModel
 from posterion.observability.metrics import ServiceMetrics
 
@@ -30,12 +31,14 @@ class Service:
         backend: Evaluates structures.
         metrics: Counts.
         predictions: Answers predict requests.
+        sessions: Which are open.
     """
 
     settings: ApiSettings
-    backend: Backend
+    backend: SessionBackend
     metrics: ServiceMetrics
     predictions: Predictions
+    sessions: Sessions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 from ase.symbols import Symbols
 
+from posterion.api.answer import Answer
 from posterion.api.codec import MediaType, encode
 from posterion.api.errors import problem_document
 from posterion.api.label_parsing import LabelWork
 from posterion.api.label_schemas import state_of
-from posterion.api.prediction import Answer
 from posterion.api.record import RequestRecord
 from posterion.api.replies import model_document, units_document
 from posterion.errors import CompositionMismatch, Fault, PosterionError, VersionMoved

@@ -4,18 +4,20 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from posterion.api.codec import MediaType
+from posterion.api.codec import DOCUMENTS, MediaType
 from posterion.errors import NotAcceptable, UnsupportedMediaType, VersionMoved
 
-_OFFER: Final = ", ".join(MediaType)
 _ENTITY_TAG: Final = re.compile(r'(W/)?"([\x21\x23-\x7e]*)"')
 
 
-def request_media_type(content_type: str | None) -> MediaType:
+def request_media_type(
+    content_type: str | None, offers: Sequence[MediaType] = DOCUMENTS
+) -> MediaType:
     """Which encoding a request body is in.
 
     Args:
         content_type: Value of the ``Content-Type`` header.
+        offers: The encodings that the route reads.
 
     Returns:
         The media type.
@@ -25,18 +27,24 @@ def request_media_type(content_type: str | None) -> MediaType:
     """
     essence, _, parameters = (content_type or "").partition(";")
     charset = _parameter(parameters, "charset")
-    known = {str(media_type): media_type for media_type in MediaType}
+    known = {str(media_type): media_type for media_type in offers}
     media_type = known.get(essence.strip().lower())
     if media_type is None or charset not in (None, "utf-8", "utf8"):
-        raise UnsupportedMediaType(f"expected Content-Type: {_OFFER} (UTF-8)")
+        raise UnsupportedMediaType(f"expected Content-Type: {', '.join(offers)} (UTF-8)")
     return media_type
 
 
-def reply_media_type(accept: str | None, *, default: MediaType = MediaType.JSON) -> MediaType:
+def reply_media_type(
+    accept: str | None,
+    offers: Sequence[MediaType] = DOCUMENTS,
+    *,
+    default: MediaType = MediaType.JSON,
+) -> MediaType:
     """Which encoding the reply should have.
 
     Args:
         accept: Value of the ``Accept`` header; None accepts everything.
+        offers: The encodings that the route writes.
         default: Preferred where the caller accepts several equally.
 
     Returns:
@@ -48,10 +56,10 @@ def reply_media_type(accept: str | None, *, default: MediaType = MediaType.JSON)
     if accept is None or not accept.strip():
         return default
     ranges = [_media_range(part) for part in accept.split(",")]
-    qualities = {offer: _quality(offer, ranges) for offer in (default, *MediaType)}
+    qualities = {offer: _quality(offer, ranges) for offer in (default, *offers)}
     best: MediaType = max(qualities, key=lambda offer: qualities[offer])
     if qualities[best] <= 0:
-        raise NotAcceptable(f"can answer with {_OFFER}")
+        raise NotAcceptable(f"can answer with {', '.join(offers)}")
     return best
 
 

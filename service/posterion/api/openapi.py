@@ -15,7 +15,8 @@ from pydantic.json_schema import models_json_schema
 from posterion.api import catalogue_schemas as catalogue
 from posterion.api import label_schemas as labels
 from posterion.api import reply_schemas as replies
-from posterion.api.codec import MediaType
+from posterion.api.codec import DOCUMENTS, MediaType
+from posterion.api.openapi_parameters import headers, parameters
 from posterion.api.schemas import PredictRequest
 from posterion.api.settings import ApiSettings
 
@@ -53,6 +54,14 @@ _PROBLEMS: Final[Mapping[int, str]] = {
     504: "deadline",
 }
 
+_FRAME: Final = {
+    "schema": {
+        "type": "string",
+        "format": "binary",
+        "description": "Numbers at fixed places; docs/api.md describes them.",
+    }
+}
+
 Json = dict[str, Any]
 
 
@@ -71,8 +80,8 @@ def openapi_document(settings: ApiSettings) -> Json:
         "paths": {**_catalogue_paths(), **_evaluation_paths(), **_operation_paths()},
         "components": {
             "schemas": _schemas(settings),
-            "parameters": _parameters(),
-            "headers": _headers(),
+            "parameters": parameters(),
+            "headers": headers(),
         },
     }
 
@@ -98,63 +107,6 @@ def _schemas(settings: ApiSettings) -> Json:
         structure["properties"][name]["maxItems"] = settings.max_atoms
     structure["oneOf"] = [{"required": ["numbers"]}, {"required": ["symbols"]}]
     return dict(sorted(schemas.items()))
-
-
-def _parameters() -> Json:
-    return {
-        "model": {
-            "name": "model",
-            "in": "path",
-            "required": True,
-            "schema": {"type": "string", "pattern": "^[a-z0-9][a-z0-9-]{0,62}$"},
-        },
-        "version": {
-            "name": "version",
-            "in": "path",
-            "required": True,
-            "description": "First 16 hex digits of the manifest's SHA-256, the whole digest, "
-            "or an alias (stable, canary).",
-            "schema": {"type": "string"},
-        },
-        "If-Match": {
-            "name": "If-Match",
-            "in": "header",
-            "description": 'Answer only with this version: "sha256:<64 hex digits>".',
-            "schema": {"type": "string"},
-        },
-        "Prefer": {
-            "name": "Prefer",
-            "in": "header",
-            "description": "handling=strict answers the error of a request's only structure "
-            "with its own status.",
-            "schema": {"type": "string"},
-        },
-        "X-Request-ID": {
-            "name": "X-Request-ID",
-            "in": "header",
-            "description": "Echoed if it is 1 to 128 of the characters A-Za-z0-9._:~- and "
-            "starts with a letter or digit; made otherwise.",
-            "schema": {"type": "string"},
-        },
-    }
-
-
-def _headers() -> Json:
-    return {
-        "ETag": {
-            "description": "Digest of the version that answered, or that a card is of.",
-            "schema": {"type": "string", "pattern": '^"sha256:[0-9a-f]{64}"$'},
-        },
-        "Posterion-Model": {
-            "description": "name@version of the same.",
-            "schema": {"type": "string"},
-        },
-        "X-Request-ID": {"schema": {"type": "string"}},
-        "Retry-After": {
-            "description": "Seconds.",
-            "schema": {"type": "integer", "minimum": 1},
-        },
-    }
 
 
 def _catalogue_paths() -> Json:
@@ -221,6 +173,7 @@ def _predict(whom: str, parameters: Sequence[Json]) -> Json:
 
 def _evaluate(summary: str, parameters: Sequence[Json], *, documents: tuple[str, str]) -> Json:
     request, reply = documents
+    frames = request == "PredictRequest"
     optional = (_parameter(name) for name in ("If-Match", "Prefer", "X-Request-ID"))
     path = _path(
         "post",
@@ -231,12 +184,12 @@ def _evaluate(summary: str, parameters: Sequence[Json], *, documents: tuple[str,
                 "description": "One result per structure, in order; a structure that cannot "
                 "be evaluated has an error of its own",
                 "headers": _header_refs("ETag", "Posterion-Model", "X-Request-ID"),
-                "content": _both_encodings(reply),
+                "content": _encodings(reply, frames=frames),
             },
             **_problem_responses(tuple(_PROBLEMS)),
         },
     )
-    body = {"required": True, "content": _both_encodings(request)}
+    body = {"required": True, "content": _encodings(request, frames=frames)}
     path["post"]["requestBody"] = body
     return path
 
@@ -280,7 +233,11 @@ def _problem_responses(statuses: Sequence[int]) -> Json:
 
 
 def _both_encodings(schema: str) -> Json:
-    return {str(media_type): {"schema": _schema(schema)} for media_type in MediaType}
+    return {str(media_type): {"schema": _schema(schema)} for media_type in DOCUMENTS}
+
+
+def _encodings(schema: str, *, frames: bool) -> Json:
+    return _both_encodings(schema) | ({str(MediaType.FRAME): _FRAME} if frames else {})
 
 
 def _schema(name: str) -> Json:

@@ -90,7 +90,7 @@ def read_predict(request: PredictRequest, settings: ApiSettings) -> PredictWork:
     faults: list[Fault] = []
     for index, entry in enumerate(request.structures):
         try:
-            structures.append(_read_structure(entry, request.units.system.angstrom, settings))
+            structures.append(read_structure(entry, request.units.system.angstrom, settings))
         except StructureError as error:
             structures.append(error)
         except WrongTypeError as error:
@@ -132,8 +132,21 @@ def _within(prefix: str, fault: Fault) -> Fault:
     return Fault(pointer=prefix + fault.pointer, detail=fault.detail)
 
 
-def _read_structure(entry: StructureDocument, angstrom: float, settings: ApiSettings) -> Structure:
-    """Read one structure; ``angstrom`` is the length of the caller's unit."""
+def read_structure(entry: StructureDocument, angstrom: float, settings: ApiSettings) -> Structure:
+    """Read one structure.
+
+    Args:
+        entry: Its document.
+        angstrom: Length of the caller's unit.
+        settings: Limit on atoms.
+
+    Returns:
+        The structure.
+
+    Raises:
+        WrongTypeError: If a value has a type that its field cannot have.
+        StructureError: If it is wrong in shape or physics.
+    """
     _check_atoms(entry, settings)
     # Types are checked in every field before a wrong shape in one is reported: whether the
     # request is valid must not depend on the order of reading.

@@ -2,27 +2,21 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeVar
 
 import anyio
 import anyio.to_thread
 
+from posterion.api.answer import Answer, write
 from posterion.api.backend import Backend, ModelIdentity, PredictReply, Timing
-from posterion.api.codec import MediaType, decode, encode
+from posterion.api.codec import MediaType, decode
+from posterion.api.frame_requests import decode_request
 from posterion.api.label_parsing import LabelWork, parse_labels
 from posterion.api.nesting import NestingLimits
 from posterion.api.parsing import PredictWork, parse_predict
 from posterion.api.record import RequestRecord
-from posterion.api.replies import (
-    error_document,
-    finite_or_error,
-    model_document,
-    result_document,
-    timing_document,
-    units_document,
-)
+from posterion.api.replies import finite_or_error
 from posterion.api.settings import ApiSettings
 from posterion.errors import (
     DeadlineExceeded,
@@ -38,23 +32,6 @@ from posterion.structures.structure import Structure
 _NO_TIME: Final = Timing(queue_ms=0.0, graph_ms=0.0, evaluate_ms=0.0)
 
 Done = TypeVar("Done")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """The results of one request, not yet encoded.
-
-    Attributes:
-        work: What was asked.
-        model: The version that answered.
-        outcomes: Prediction or error of each structure, in the request's order.
-        timing: Where the time went.
-    """
-
-    work: PredictWork
-    model: ModelIdentity
-    outcomes: tuple[Prediction | PosterionError, ...]
-    timing: Timing
 
 
 class Predictions:
@@ -154,7 +131,7 @@ class Predictions:
         """
         full = answer.work.request.uncertainty.samples == "full"
         n_numbers = (record.n_atoms or 0) * (10 + (3 * answer.model.n_samples if full else 0))
-        step = partial(_write, answer, media_type, record)
+        step = partial(write, answer, media_type, record)
         return await self._run(step, large=n_numbers > self._settings.offload_numbers)
 
     async def _decoded(
@@ -164,6 +141,8 @@ class Predictions:
         parse: Callable[[object, ApiSettings], Done],
     ) -> Done:
         def step() -> Done:
+            if media_type is MediaType.FRAME:
+                return parse(decode_request(body, self._settings), self._settings)
             return parse(decode(body, media_type, self._limits), self._settings)
 
         return await self._run(step, large=len(body) > self._settings.offload_bytes)
@@ -260,23 +239,3 @@ def _time_left(work: PredictWork, record: RequestRecord) -> float | None:
     if left <= 0:
         raise DeadlineExceeded("the deadline passed while the request was read")
     return left
-
-
-def _write(answer: Answer, media_type: MediaType, record: RequestRecord) -> bytes:
-    request = answer.work.request
-    units = request.units.system
-    results = [
-        error_document(identifier, outcome, request_id=record.request_id, index=index)
-        if isinstance(outcome, PosterionError)
-        else result_document(identifier, outcome, units=units, outputs=request.outputs)
-        for index, (identifier, outcome) in enumerate(
-            zip(answer.work.ids, answer.outcomes, strict=True)
-        )
-    ]
-    document = {
-        "model": model_document(answer.model),
-        "units": units_document(units),
-        "results": results,
-        "timing_ms": timing_document(answer.timing, total_s=record.elapsed_s),
-    }
-    return encode(document, media_type)

@@ -19,6 +19,10 @@ class ApiSettings(BaseModel):
         offload_bytes: Bodies longer than this are decoded in a worker thread.
         offload_numbers: Replies with more numbers than this are encoded in one.
         offload_workers: Most such threads at once; also bounds the memory of decoding.
+        max_sessions: Most sessions of one replica at once.
+        max_frame_bytes: Longest message of a session; uvicorn reads no longer ones where Ray
+            starts it.
+        session_idle_s: A session that says nothing for so long is ended.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -33,6 +37,9 @@ class ApiSettings(BaseModel):
     offload_bytes: int = Field(default=8 * 1024, ge=0)
     offload_numbers: int = Field(default=20_000, ge=0)
     offload_workers: int = Field(default=4, ge=1)
+    max_sessions: int = Field(default=64, ge=0)
+    max_frame_bytes: int = Field(default=16 * 1024 * 1024, ge=1024, le=16 * 1024 * 1024)
+    session_idle_s: float = Field(default=600.0, gt=0)
 
     @property
     def max_nodes(self) -> int:

@@ -34,7 +34,7 @@ def validated(kind: type[RequestT], document: object, settings: ApiSettings) -> 
     try:
         return kind.model_validate(document)
     except ValidationError as error:
-        raise _invalid(error) from None
+        raise not_its_schema(error) from None
 
 
 def _check_size(document: object, known: frozenset[str], settings: ApiSettings) -> None:
@@ -70,7 +70,8 @@ def _unknown_field(pointer: str, name: str) -> Fault:
     return Fault(pointer=place, detail="unknown field")
 
 
-def _invalid(error: ValidationError) -> InvalidRequest:
+def not_its_schema(error: ValidationError) -> InvalidRequest:
+    """The error of a document that pydantic refuses; its values are not quoted."""
     items = error.errors(include_url=False, include_context=False, include_input=False)
     faults = []
     for item in items[:MAX_FAULTS]:

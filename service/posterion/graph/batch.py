@@ -5,6 +5,7 @@ Building a graph is numpy and may run in any thread; collating copies to the dev
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import torch
@@ -13,6 +14,10 @@ from torch import Tensor
 
 from posterion.structures.neighbors import neighbor_pairs
 from posterion.structures.structure import Structure
+
+SEARCH_MARGIN: Final = 1e-9
+"""By how much of the cutoff pairs are searched beyond it: which of them are edges is decided
+by their distance here, and not by the arithmetic of a search."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -57,16 +62,20 @@ def build_graph(structure: Structure, cutoff: float) -> Graph:
         cutoff: Largest edge length, Angstrom.
 
     Returns:
-        The graph, both directions of every pair included.
+        The graph, both directions of every pair included, in the order of centre, neighbour
+        and image.
     """
-    pairs = neighbor_pairs(structure.positions, structure.cell, structure.pbc, cutoff=cutoff)
+    radius = cutoff * (1.0 + SEARCH_MARGIN)
+    pairs = neighbor_pairs(structure.positions, structure.cell, structure.pbc, cutoff=radius)
     vectors = pairs.vectors(structure.positions)
+    distances = np.linalg.norm(vectors, axis=1)
+    inside = slice(None) if distances.max(initial=0.0) < cutoff else distances < cutoff
     return Graph(
         structure=structure,
-        edge_index=np.stack([pairs.centre, pairs.neighbor]),
-        shifts=pairs.shifts,
-        vectors=vectors,
-        distances=np.linalg.norm(vectors, axis=1),
+        edge_index=np.stack([pairs.centre[inside], pairs.neighbor[inside]]),
+        shifts=pairs.shifts[inside],
+        vectors=vectors[inside],
+        distances=distances[inside],
     )
 
 

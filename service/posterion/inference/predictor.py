@@ -5,51 +5,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
 import torch
 
 from posterion.errors import (
     Fault,
     InvalidRequest,
     PosterionError,
-    StructureTooLarge,
-    UnsupportedElement,
-    UnsupportedProperty,
 )
 from posterion.graph.batch import Graph, bounded_runs, build_graph, collate
+from posterion.graph.skin import SkinList
 from posterion.inference.adaptive import evaluate_adaptively
 from posterion.inference.bank import BankEngine
 from posterion.inference.engine_choice import choose_engine
 from posterion.inference.loading import SampleBank
 from posterion.inference.reduction import Reduction
+from posterion.inference.structure_checks import StructureChecks, StructureLimits
 from posterion.structures.evaluation import EvaluationOptions, Precision
-from posterion.structures.neighbors import estimate_pairs
 from posterion.structures.prediction import Prediction
 from posterion.structures.structure import Structure
 from posterion_store import Manifest
 
 EDGES_PER_BATCH: Final = 50_000
 """`Predictor.predict` evaluates together what stays below this many edges."""
-
-
-ATOMS_ALWAYS_LISTED: Final = 500
-"""Below this, even all pairs fit into memory."""
-
-ESTIMATE_MARGIN: Final = 1.5
-"""How far the estimate of a periodic structure may exceed the limit before it is refused."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StructureLimits:
-    """Largest structure that is evaluated.
-
-    Attributes:
-        n_atoms: Atoms.
-        n_edges: Directed edges within the cutoff.
-    """
-
-    n_atoms: int = 100_000
-    n_edges: int = 500_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,8 +66,11 @@ class Predictor:
         """
         self._bank = bank
         self._reduction = Reduction.of(bank)
-        self._limits = StructureLimits() if limits is None else limits
-        self._elements = np.array(bank.config.elements, dtype=np.int64)
+        self._checks = StructureChecks(
+            bank=bank.name,
+            elements=bank.config.elements,
+            limits=StructureLimits() if limits is None else limits,
+        )
         self._turn = threading.Lock()
         chosen = choose_engine(
             bank.config, bank.reference, bank.parameters, device=device, n_threads=n_threads
@@ -180,20 +160,38 @@ class Predictor:
             UnsupportedProperty: If the structure is charged or not a singlet.
             StructureTooLarge: If it exceeds the limits.
         """
-        self._check_elements(structure)
-        _check_neutral_singlet(structure)
-        if structure.n_atoms > self._limits.n_atoms:
-            raise _too_large("atoms", self._limits.n_atoms, structure.n_atoms)
-        if structure.n_atoms > ATOMS_ALWAYS_LISTED:
-            expected = estimate_pairs(
-                structure.positions, structure.cell, structure.pbc, cutoff=self.cutoff
-            )
-            if expected > ESTIMATE_MARGIN * self._limits.n_edges:
-                raise _too_large("edges", self._limits.n_edges, round(expected))
-        graph = build_graph(structure, self.cutoff)
-        if graph.n_edges > self._limits.n_edges:
-            raise _too_large("edges", self._limits.n_edges, graph.n_edges)
-        return graph
+        self._checks.check(structure, cutoff=self.cutoff)
+        return self._checks.bounded(build_graph(structure, self.cutoff))
+
+    def skin_list(self, skin: float) -> SkinList:
+        """Neighbours of a structure that will move, for `prepare_again`.
+
+        Args:
+            skin: How far beyond the cutoff they are listed, Angstrom.
+        """
+        return SkinList(self.cutoff, skin)
+
+    def prepare_again(self, structure: Structure, neighbors: SkinList) -> Graph:
+        """The same as `prepare` for a structure whose atoms have moved.
+
+        Args:
+            structure: From `Structure.moved`, or the first one.
+            neighbors: Of this structure alone.
+
+        Returns:
+            The graph that `prepare` would make.
+
+        Raises:
+            InvalidStructure: If atoms coincide.
+            UnsupportedElement: As `prepare`.
+            UnsupportedProperty: As `prepare`.
+            StructureTooLarge: As `prepare`.
+        """
+        graph = neighbors.reuse(structure)
+        if graph is None:
+            self._checks.check(structure, cutoff=self.cutoff)
+            graph = neighbors.build(structure)
+        return self._checks.bounded(graph)
 
     def evaluate(
         self, graphs: Sequence[Graph], options: EvaluationOptions
@@ -247,42 +245,3 @@ class Predictor:
             for (index, _), result in zip(graphs[run], evaluated, strict=True):
                 results[index] = result
         return [result for result in results if result is not None]
-
-    def _check_elements(self, structure: Structure) -> None:
-        unknown = np.flatnonzero(~np.isin(structure.atomic_numbers, self._elements))
-        if unknown.size == 0:
-            return
-        known = self._elements.tolist()
-        numbers, first = np.unique(structure.atomic_numbers[unknown], return_index=True)
-        faults = tuple(
-            Fault(
-                pointer=f"/numbers/{unknown[place]}",
-                detail=f"expected one of the atomic numbers {known}, got {number}",
-            )
-            for number, place in zip(numbers.tolist(), first, strict=True)
-        )
-        raise UnsupportedElement(
-            f"bank {self.name} knows the atomic numbers {known}, "
-            f"the structure also has {numbers.tolist()}",
-            faults=faults,
-        )
-
-
-def _check_neutral_singlet(structure: Structure) -> None:
-    faults = tuple(
-        Fault(pointer=pointer, detail=f"expected {expected}, got {found}")
-        for pointer, expected, found in (
-            ("/charge", 0, structure.charge),
-            ("/spin_multiplicity", 1, structure.spin_multiplicity),
-        )
-        if found != expected
-    )
-    if faults:
-        raise UnsupportedProperty(
-            "; ".join(f"{fault.pointer}: {fault.detail}" for fault in faults), faults=faults
-        )
-
-
-def _too_large(what: str, limit: int, found: int) -> StructureTooLarge:
-    detail = f"expected at most {limit} {what}, got {found}"
-    return StructureTooLarge(detail, faults=(Fault(pointer="", detail=detail),))

@@ -2,9 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -17,19 +16,22 @@ from posterion.api.backend import (
     Timing,
     VersionInfo,
 )
-from posterion.errors import DeadlineExceeded, PosterionError
+from posterion.api.stepper import Stepper, StepsRequest
+from posterion.errors import DeadlineExceeded
 from posterion.graph.batch import Graph
 from posterion.inference.loading import load_bank
-from posterion.inference.predictor import Predictor, StructureLimits
+from posterion.inference.predictor import Predictor
+from posterion.inference.structure_checks import StructureLimits
 from posterion.serving.batcher import Batcher
 from posterion.serving.cards import model_card
-from posterion.serving.formation import Cost
+from posterion.serving.groups import Group, evaluate, identity_of, works_of
 from posterion.serving.metrics import BatchMetrics
 from posterion.serving.preparation import Preparation, prepare
 from posterion.serving.rollout import Rollout, RolloutPolicy
 from posterion.serving.self_check import check_predictions
 from posterion.serving.settings import ServeSettings
-from posterion.serving.work import Answers, BatcherLimits, Work
+from posterion.serving.stepping import BankStepper
+from posterion.serving.work import Answers, BatcherLimits
 from posterion.structures.evaluation import EvaluationOptions
 from posterion.structures.prediction import Prediction
 from posterion.structures.structure import Structure
@@ -40,28 +42,11 @@ NOT_LOADED = "not loaded"
 PREPARATION_THREADS = 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
-    """What the structures of one batch share.
-
-    Attributes:
-        predictor: The bank in memory.
-        options: How it is evaluated.
-    """
-
-    predictor: Predictor
-    options: EvaluationOptions
-
-
 def resolve_device(settings: ServeSettings) -> Literal["cpu", "cuda"]:
     """Device to compute on; ``auto`` takes a GPU where there is one."""
     if settings.device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     return settings.device
-
-
-def _evaluate(group: Group, graphs: Sequence[Graph]) -> Sequence[Prediction | PosterionError]:
-    return group.predictor.evaluate(graphs, group.options)
 
 
 class InProcessBackend:
@@ -90,7 +75,7 @@ class InProcessBackend:
             ),
         )
         self._batcher: Batcher[Group, Graph, Prediction] = Batcher(
-            _evaluate,
+            evaluate,
             BatcherLimits(
                 bounds=settings.batch_bounds(self._device),
                 max_structures=settings.max_queued_structures,
@@ -102,6 +87,7 @@ class InProcessBackend:
             max_workers=PREPARATION_THREADS, thread_name_prefix="prepare"
         )
         self._draining = False
+        self._told_of_drain: list[Callable[[], None]] = []
         metrics.watch(
             n_waiting=lambda: self._batcher.n_waiting,
             n_faults=lambda: len(self._rollout.faults),
@@ -119,6 +105,8 @@ class InProcessBackend:
         """Turn readiness off and refuse new requests; those admitted go on."""
         self._draining = True
         self._batcher.refuse_new()
+        for notify in self._told_of_drain:
+            notify()
 
     async def drain(self) -> None:
         """Refuse new requests and wait for the admitted ones, at most the drain timeout."""
@@ -212,16 +200,8 @@ class InProcessBackend:
                     answers = await self._submit(predictor, options, preparation, deadline)
             except TimeoutError as error:
                 raise DeadlineExceeded("the deadline passed before the answer") from error
-        engine = predictor.engine(options)
         return PredictReply(
-            model=ModelIdentity(
-                name=name,
-                version=predictor.version,
-                digest=predictor.digest,
-                n_samples=predictor.n_samples_used(options),
-                engine=engine.name,
-                engine_deviation=engine.deviation,
-            ),
+            model=identity_of(predictor, options),
             results=preparation.merge(answers.results),
             timing=Timing(
                 queue_ms=1e3 * answers.queue_s,
@@ -229,6 +209,20 @@ class InProcessBackend:
                 evaluate_ms=1e3 * answers.evaluate_s,
             ),
         )
+
+    async def open_steps(self, name: str, version: str | None, request: StepsRequest) -> Stepper:
+        """Load a version for the steps of a session; see ``Backend``."""
+        with self._batcher.admission(0):
+            predictor = await self._rollout.get(name, self._rollout.digest(name, version))
+        stepper = BankStepper(
+            predictor, self._batcher, self._preparation, request, self._settings.api.max_edges
+        )
+        await stepper.check()
+        return stepper
+
+    def on_drain(self, notify: Callable[[], None]) -> None:
+        """Remember whom to tell; see ``Backend``."""
+        self._told_of_drain.append(notify)
 
     def live(self) -> Health:
         """Whether the device makes progress."""
@@ -264,14 +258,7 @@ class InProcessBackend:
         preparation: Preparation,
         deadline: float | None,
     ) -> Answers[Prediction]:
-        n_samples = predictor.n_samples_used(options)
-        works = [
-            Work(
-                item=graph,
-                cost=Cost(edges=graph.n_edges * n_samples, atoms=graph.n_atoms * n_samples),
-            )
-            for graph in preparation.graphs
-        ]
+        works = works_of(predictor, options, preparation.graphs)
         group = Group(predictor=predictor, options=options)
         return await self._batcher.submit(group, works, deadline=deadline)
 

@@ -21,6 +21,7 @@ from posterion.serving.in_process import InProcessBackend
 from posterion.serving.metrics import BatchMetrics
 from posterion.serving.settings import ServeSettings
 from posterion.serving.slow_clients import punctual
+from posterion.serving.websocket import SessionProtocol
 
 KEEP_ALIVE_S = 75
 GRACE_AFTER_DRAIN_S = 8.0
@@ -98,7 +99,10 @@ def serve_single_process(settings: ServeSettings) -> int:
     config = uvicorn.Config(
         create_app(settings.api, backend, metrics=metrics),
         http=punctual(settings.header_timeout_s),
-        ws="none",
+        ws=SessionProtocol,
+        ws_max_size=settings.api.max_frame_bytes,
+        # Positions are noise to a compressor.
+        ws_per_message_deflate=False,
         log_config=None,
         access_log=False,
         server_header=False,

@@ -29,6 +29,7 @@ class PunctualProtocol(HttpToolsProtocol):
     _timer: asyncio.TimerHandle | None = None
     _n_header_bytes: int = 0
     _in_body: bool = False
+    _upgraded: bool = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request."""
@@ -39,6 +40,8 @@ class PunctualProtocol(HttpToolsProtocol):
         """Take bytes, and see whether they bring a request nearer."""
         last_request, was_in_body = self.cycle, self._in_body
         super().data_received(data)
+        if self._upgraded:
+            return
         if self.cycle is last_request and not was_in_body:
             self._n_header_bytes += len(data)
             if self._n_header_bytes > MAX_HEADER_BYTES:
@@ -57,6 +60,12 @@ class PunctualProtocol(HttpToolsProtocol):
         """Note that headers may follow."""
         self._in_body = False
         super().on_message_complete()
+
+    def handle_websocket_upgrade(self) -> None:
+        """Hand the connection over; the clock is for headers."""
+        super().handle_websocket_upgrade()
+        self._upgraded = True
+        self._stop_clock()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the clock."""

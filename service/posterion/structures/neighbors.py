@@ -25,12 +25,15 @@ class NeighborPairs(NamedTuple):
 
     Attributes:
         centre: Shape ``(n_pairs,)``, sorted ascending.
-        neighbor: Shape ``(n_pairs,)``.
+        neighbor: Shape ``(n_pairs,)``, sorted within a centre.
+        images: Shape ``(n_pairs, 3)``, whole numbers: the image of the cell that the neighbour
+            is in, relative to its own position; sorted within a centre and a neighbour.
         shifts: Shape ``(n_pairs, 3)``, Angstrom: lattice translation of the neighbour.
     """
 
     centre: NDArray[np.int64]
     neighbor: NDArray[np.int64]
+    images: NDArray[np.float64]
     shifts: NDArray[np.float64]
 
     @property
@@ -60,6 +63,24 @@ def complete_cell(cell: NDArray[np.float64], pbc: tuple[bool, bool, bool]) -> ND
     for axis, normal in zip(open_axes, basis[len(kept) :], strict=True):
         full[axis] = normal
     return full
+
+
+def translations(images: NDArray[np.float64], cell: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Lattice translations of images, each rounded the same way wherever it stands.
+
+    A matrix product may round a row differently depending on the rows around it.
+
+    Args:
+        images: Shape ``(n, 3)``, whole numbers.
+        cell: Shape ``(3, 3)``, rows are lattice vectors, Angstrom.
+
+    Returns:
+        Shape ``(n, 3)``, Angstrom.
+    """
+    moved: NDArray[np.float64] = images[:, :1] * cell[0]
+    moved += images[:, 1:2] * cell[1]
+    moved += images[:, 2:] * cell[2]
+    return moved
 
 
 def estimate_pairs(
@@ -113,7 +134,8 @@ def neighbor_pairs(
         cutoff: Angstrom.
 
     Returns:
-        Pairs in both directions, an atom's own periodic images included.
+        Pairs in both directions, an atom's own periodic images included. Their order depends
+        on the pairs alone, not on how they were found.
     """
     if cell is None or not any(pbc):
         if len(positions) <= SMALL:
@@ -162,7 +184,29 @@ def _all_pairs(positions: NDArray[np.float64], cutoff: float) -> NeighborPairs:
     squared = np.einsum("ijk,ijk->ij", difference, difference)
     np.fill_diagonal(squared, np.inf)
     centre, neighbor = np.nonzero(squared < cutoff * cutoff)
-    return NeighborPairs(centre, neighbor, np.zeros((len(centre), 3)))
+    none = np.zeros((len(centre), 3))
+    return NeighborPairs(centre, neighbor, none, none)
+
+
+def _in_order(
+    centre: NDArray[np.int64],
+    neighbor: NDArray[np.int64],
+    images: NDArray[np.float64],
+    box: NDArray[np.float64],
+) -> NeighborPairs:
+    """Sort pairs by centre, neighbour and image."""
+    n_atoms = int(neighbor.max(initial=0)) + 1
+    lowest = images.min(axis=0, initial=0.0)
+    spans = images.max(axis=0, initial=0.0) - lowest + 1.0
+    if n_atoms * n_atoms * float(spans.prod()) < 2.0**62:
+        key = centre * n_atoms + neighbor
+        for axis in range(3):
+            key = key * int(spans[axis]) + (images[:, axis] - lowest[axis]).astype(np.int64)
+        order = np.argsort(key)
+    else:
+        order = np.lexsort((images[:, 2], images[:, 1], images[:, 0], neighbor, centre))
+    images = images[order]
+    return NeighborPairs(centre[order], neighbor[order], images, translations(images, box))
 
 
 def _grid_pairs(
@@ -172,12 +216,12 @@ def _grid_pairs(
     periodic: bool,
     cutoff: float,
 ) -> NeighborPairs:
-    finder = NeighborList(cutoff=cutoff, full_list=True, sorted=True, n_threads=1)
+    finder = NeighborList(cutoff=cutoff, full_list=True, sorted=False, n_threads=1)
     centre, neighbor, images = finder.compute(
         points=positions, box=box, periodic=periodic, quantities="ijS", copy=True
     )
-    return NeighborPairs(
-        centre.astype(np.int64), neighbor.astype(np.int64), images.astype(np.float64) @ box
+    return _in_order(
+        centre.astype(np.int64), neighbor.astype(np.int64), images.astype(np.float64), box
     )
 
 
@@ -200,8 +244,8 @@ def _tree_pairs(
     point = np.concatenate([np.asarray(points, dtype=np.int64) for points in found])
     neighbor, images = owner[point], image[point]
     other = (neighbor != centre) | images.any(axis=1)
-    shifts = (images + home[centre] - home[neighbor]) @ box
-    return NeighborPairs(centre[other], neighbor[other], shifts[other])
+    images += home[centre] - home[neighbor]
+    return _in_order(centre[other], neighbor[other], images[other], box)
 
 
 def _reaching_images(

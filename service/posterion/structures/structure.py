@@ -68,6 +68,36 @@ class Structure:
             object.__setattr__(self, name, value)
         _check_distances(positions, cell, pbc)
 
+    def moved(
+        self, positions: NDArray[np.float64], cell: NDArray[np.float64] | None = None
+    ) -> "Structure":
+        """The same atoms elsewhere, without a search for coincident ones.
+
+        Args:
+            positions: Shape ``(n_atoms, 3)``, Angstrom.
+            cell: Shape ``(3, 3)``, Angstrom; None keeps this one.
+
+        Returns:
+            The structure; its distances are checked by whoever lists its pairs, with
+            `check_distances`.
+
+        Raises:
+            InvalidStructure: If positions or cell are wrong.
+        """
+        positions = _checked_positions(positions, n_atoms=self.n_atoms)
+        if cell is None or (self.cell is not None and np.array_equal(cell, self.cell)):
+            cell = self.cell
+        else:
+            cell = _checked_cell(cell, self.pbc)
+        other = object.__new__(Structure)
+        for name in ("atomic_numbers", "pbc", "charge", "spin_multiplicity"):
+            object.__setattr__(other, name, getattr(self, name))
+        for name, value in (("positions", positions), ("cell", cell)):
+            if value is not None:
+                value.setflags(write=False)
+            object.__setattr__(other, name, value)
+        return other
+
     @property
     def n_atoms(self) -> int:
         """Number of atoms."""
@@ -123,8 +153,8 @@ def _checked_positions(values: object, *, n_atoms: int) -> NDArray[np.float64]:
             "/positions",
             f"expected shape ({n_atoms}, 3), one row per atomic number, got {array.shape}",
         )
-    bad = np.flatnonzero(~(np.abs(array) <= MAXIMUM_COORDINATE).all(axis=1))
-    if bad.size:
+    if not np.abs(array).max() <= MAXIMUM_COORDINATE:
+        bad = np.flatnonzero(~(np.abs(array) <= MAXIMUM_COORDINATE).all(axis=1))
         first = int(bad[0])
         raise _fail(
             f"/positions/{first}",
@@ -174,10 +204,27 @@ def _check_distances(
 ) -> None:
     pairs = neighbor_pairs(positions, cell, pbc, cutoff=CONTACT_SEARCH)
     distance = np.linalg.norm(pairs.vectors(positions), axis=1)
+    check_distances(pairs.centre, pairs.neighbor, distance)
+
+
+def check_distances(
+    centre: NDArray[np.int64], neighbor: NDArray[np.int64], distance: NDArray[np.float64]
+) -> None:
+    """Refuse coincident atoms.
+
+    Args:
+        centre: Shape ``(n_pairs,)``.
+        neighbor: Shape ``(n_pairs,)``.
+        distance: Shape ``(n_pairs,)``, Angstrom; all pairs closer than `MINIMUM_DISTANCE`
+            must be among them.
+
+    Raises:
+        InvalidStructure: If two atoms, or an atom and its own image, are closer than that.
+    """
     if distance.min(initial=np.inf) >= MINIMUM_DISTANCE:
         return
     closest = int(distance.argmin())
-    i, j = int(pairs.centre[closest]), int(pairs.neighbor[closest])
+    i, j = int(centre[closest]), int(neighbor[closest])
     raise _fail(
         f"/positions/{max(i, j)}",
         f"expected atoms at least {MINIMUM_DISTANCE} Angstrom apart, but atoms {min(i, j)} and "

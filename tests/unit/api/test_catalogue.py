@@ -31,8 +31,12 @@ def test_the_service_document_declares_units_limits_and_encodings(caller: AsgiCa
         "edges_per_request": 5_000_000,
         "edges_per_structure": 500_000,
         "json_depth": 32,
+        "sessions": 64,
+        "frame_bytes": 16_777_216,
     }
-    assert body["encodings"] == ["application/json", MSGPACK]
+    assert body["encodings"] == ["application/json", MSGPACK, "application/vnd.posterion.frame"]
+    assert body["sessions"]["subprotocol"] == "posterion.session.v1"
+    assert "/v1/session" in body["sessions"]["routes"]
     assert body["api_versions"] == ["v1"]
 
 

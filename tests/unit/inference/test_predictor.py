@@ -15,7 +15,8 @@ from posterion.errors import (
 from posterion.inference import predictor as predictor_module
 from posterion.inference.engine_choice import TOLERANCE
 from posterion.inference.loading import SampleBank
-from posterion.inference.predictor import EngineReport, Predictor, StructureLimits
+from posterion.inference.predictor import EngineReport, Predictor
+from posterion.inference.structure_checks import StructureLimits
 from posterion.structures.evaluation import EvaluationOptions, Precision
 from posterion.structures.prediction import Prediction
 from posterion.structures.structure import Structure

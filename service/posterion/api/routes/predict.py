@@ -6,8 +6,9 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
+from posterion.api.answer import Answer
 from posterion.api.backend import ModelIdentity
-from posterion.api.codec import MediaType
+from posterion.api.codec import DOCUMENTS, MediaType
 from posterion.api.dependencies import (
     ModelPath,
     PreferencesDep,
@@ -20,7 +21,7 @@ from posterion.api.errors import problem_response
 from posterion.api.labels import check_state, judge, write_lesson
 from posterion.api.negotiation import check_if_match, reply_media_type, request_media_type
 from posterion.api.parsing import PredictWork
-from posterion.api.prediction import Answer, single_error
+from posterion.api.prediction import single_error
 from posterion.api.replies import version_headers
 
 router = APIRouter(prefix="/v1")
@@ -59,7 +60,7 @@ class PredictCall:
             The reply; 200 even where every structure has an error of its own, unless the
             caller prefers otherwise.
         """
-        model, body_type, reply_type = self._begin(path)
+        model, body_type, reply_type = self._begin(path, tuple(MediaType))
         predictions = self._service.predictions
         work = await predictions.read(await self._request.body(), body_type, self._record)
         answer = await self._evaluate(work, model, path)
@@ -93,14 +94,19 @@ class PredictCall:
         content = write_lesson(lesson, answer, reply_type, self._record)
         return Response(content, media_type=str(reply_type), headers=version_headers(answer.model))
 
-    def _begin(self, path: ModelPath) -> tuple[ModelIdentity, MediaType, MediaType]:
+    def _begin(
+        self, path: ModelPath, offers: Sequence[MediaType] = DOCUMENTS
+    ) -> tuple[ModelIdentity, MediaType, MediaType]:
         """Refuse by the headers; the version that would answer, and both encodings."""
         model = self._service.backend.identity(path.name, path.version)
         self._record.model = model.name
         check_if_match(self._preferences.if_match, model.digest)
         headers = self._request.headers
-        body_type = request_media_type(headers.get("content-type"))
-        return model, body_type, reply_media_type(headers.get("accept"), default=body_type)
+        body_type = request_media_type(headers.get("content-type"), offers)
+        # A frame is answered in any encoding; a document has parts that a frame has not.
+        answers = offers if body_type is MediaType.FRAME else DOCUMENTS
+        reply_type = reply_media_type(headers.get("accept"), answers, default=body_type)
+        return model, body_type, reply_type
 
     async def _evaluate(self, work: PredictWork, model: ModelIdentity, path: ModelPath) -> Answer:
         evaluation = self._service.predictions.evaluate(work, model, path.version, self._record)

@@ -8,8 +8,11 @@ from starlette.responses import Response
 
 from posterion.api.codec import MediaType
 from posterion.api.dependencies import AcceptDep, ServiceDep, document_response
+from posterion.api.frame_layout import LAYOUT
 from posterion.api.routes.reading import ReadRoute
+from posterion.api.routes.session import PATHS
 from posterion.api.schemas import Output
+from posterion.api.session_opening import SUBPROTOCOL
 from posterion.api.settings import ApiSettings
 from posterion.structures.evaluation import Precision, SamplesDetail
 from posterion.structures.units import EnergyUnit, LengthUnit
@@ -38,6 +41,7 @@ async def service_document(service: ServiceDep, accept: AcceptDep) -> Response:
         "precisions": get_args(Precision),
         "limits": limits_document(service.settings),
         "encodings": [str(media_type) for media_type in MediaType],
+        "sessions": {"routes": PATHS, "subprotocol": SUBPROTOCOL, "layout": LAYOUT},
     }
     return document_response(document, accept)
 
@@ -55,4 +59,6 @@ def limits_document(settings: ApiSettings) -> dict[str, int]:
         "edges_per_request": settings.max_edges,
         "edges_per_structure": settings.max_structure_edges,
         "json_depth": settings.max_depth,
+        "sessions": settings.max_sessions,
+        "frame_bytes": settings.max_frame_bytes,
     }

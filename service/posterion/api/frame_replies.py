@@ -1,0 +1,161 @@
+"""Replies in the binary layout: how they are written."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from posterion.api.frame_layout import (
+    FLAGS,
+    HEADER_BYTES,
+    LAYOUT,
+    MAGIC,
+    NAN,
+    OUTPUTS,
+    REPLY,
+    RESULT,
+    RESULT_BYTES,
+    Kind,
+    Status,
+    padded,
+)
+from posterion.api.schemas import Output
+from posterion.structures.prediction import Prediction
+from posterion.structures.units import UnitSystem
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Refused:
+    """A structure that has an error in place of a result.
+
+    Attributes:
+        problem: The problem document.
+        n_atoms: Atoms of the structure; their numbers are NaN.
+    """
+
+    problem: dict[str, object]
+    n_atoms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplyHeader:
+    """What a reply says of itself.
+
+    Attributes:
+        step: Number of the step; 0 in an HTTP reply.
+        outputs: What was asked for.
+        timing_ms: Waiting, neighbours, evaluation.
+        n_rebuilds: Images whose neighbours were listed anew.
+    """
+
+    step: int
+    outputs: Sequence[Output]
+    timing_ms: tuple[float, float, float]
+    n_rebuilds: int = 0
+
+
+def encode_reply(
+    results: Sequence[Prediction | Refused], header: ReplyHeader, units: UnitSystem
+) -> bytes:
+    """Write a reply.
+
+    Args:
+        results: In eV and Angstrom, or errors; in the order of the structures.
+        header: What else the reply says.
+        units: Of the reply.
+
+    Returns:
+        The frame.
+    """
+    sizes = [len(r.forces) if isinstance(r, Prediction) else r.n_atoms for r in results]
+    n_atoms, n_results = sum(sizes), len(results)
+    wanted = [name in header.outputs for name in OUTPUTS]
+    energy, forces, stress, uncertainty = wanted
+    n_floats = n_atoms * (3 * forces + 2 * uncertainty) + 9 * n_results * stress
+    problems = [orjson.dumps(r.problem) if isinstance(r, Refused) else b"" for r in results]
+    start = HEADER_BYTES + RESULT_BYTES * n_results
+    frame = bytearray(start + 8 * n_floats + padded(sum(map(len, problems))))
+    mask = sum(1 << bit for bit, asked in enumerate(wanted) if asked)
+    REPLY.pack_into(
+        frame, 0, MAGIC, LAYOUT, Kind.REPLY, header.step, n_results, n_atoms, mask, 0,
+        *header.timing_ms, header.n_rebuilds, 0,
+    )  # fmt: skip
+    sections = _Sections(np.frombuffer(frame, "<f8", n_floats, start), n_atoms, n_results, wanted)
+    first = 0
+    for index, (result, size) in enumerate(zip(results, sizes, strict=True)):
+        place = HEADER_BYTES + RESULT_BYTES * index
+        if isinstance(result, Refused):
+            record = (Status.ERROR, 0, 0, 0, *[NAN] * 5, len(problems[index]), 0)
+            sections.void(index, slice(first, first + size))
+        else:
+            numbers = sections.fill(index, slice(first, first + size), result, units)
+            value = result.energy * units.energy_factor if energy else NAN
+            record = (*_judgement(result), value, *numbers, 0, 0)
+        RESULT.pack_into(frame, place, *record)
+        first += size
+    text = b"".join(problems)
+    if text:
+        frame[start + 8 * n_floats : start + 8 * n_floats + len(text)] = text
+    return bytes(frame)
+
+
+class _Sections:
+    """The arrays of a reply, as views of its frame."""
+
+    def __init__(
+        self, values: FloatArray, n_atoms: int, n_results: int, wanted: Sequence[bool]
+    ) -> None:
+        _, forces, stress, uncertainty = wanted
+        ends = np.cumsum([3 * n_atoms * forces, 9 * n_results * stress, n_atoms * uncertainty])
+        self.forces = values[: ends[0]].reshape(-1, 3) if forces else None
+        self.stress = values[ends[0] : ends[1]].reshape(-1, 3, 3) if stress else None
+        self.spread = values[ends[1] :].reshape(2, n_atoms) if uncertainty else None
+
+    def void(self, index: int, atoms: slice) -> None:
+        """Write NaN for a structure without a result."""
+        if self.forces is not None:
+            self.forces[atoms] = NAN
+        if self.stress is not None:
+            self.stress[index] = NAN
+        if self.spread is not None:
+            self.spread[:, atoms] = NAN
+
+    def fill(
+        self, index: int, atoms: slice, result: Prediction, units: UnitSystem
+    ) -> tuple[float, float, float, float]:
+        """Write the arrays of one result; epistemic and total of its energy, max and rms."""
+        if self.forces is not None:
+            np.multiply(result.forces, units.forces_factor, out=self.forces[atoms])
+        if self.stress is not None:
+            given = result.stress
+            self.stress[index] = NAN if given is None else given * units.stress_factor
+        found = result.uncertainty
+        if self.spread is None or found is None:
+            return (NAN, NAN, NAN, NAN)
+        factor = units.forces_factor
+        per_atom = found.forces_per_atom
+        np.multiply(per_atom, factor, out=self.spread[0, atoms])
+        np.sqrt(np.mean((found.forces_total * factor) ** 2, axis=1), out=self.spread[1, atoms])
+        return (
+            found.energy_epistemic * units.energy_factor,
+            found.energy_total * units.energy_factor,
+            float(per_atom.max()) * factor,
+            found.forces_rms * factor,
+        )
+
+
+def _judgement(result: Prediction) -> tuple[int, int, int, int]:
+    """Status, samples, and the flags of both severities as bits."""
+    candidate = failed = 0
+    for flag in result.flags:
+        bit = 1 << FLAGS.index(flag.code)
+        if flag.severity == "failed":
+            failed |= bit
+        else:
+            candidate |= bit
+    status = Status.FLAGGED if result.flags else Status.OK
+    return (status, result.n_samples, candidate, failed)

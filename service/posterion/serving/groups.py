@@ -1,0 +1,69 @@
+"""What the batcher evaluates: structures of one bank with one set of options."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from posterion.api.backend import ModelIdentity
+from posterion.errors import PosterionError
+from posterion.graph.batch import Graph
+from posterion.inference.predictor import Predictor
+from posterion.serving.formation import Cost
+from posterion.serving.work import Work
+from posterion.structures.evaluation import EvaluationOptions
+from posterion.structures.prediction import Prediction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """What the structures of one batch share.
+
+    Attributes:
+        predictor: The bank in memory.
+        options: How it is evaluated.
+    """
+
+    predictor: Predictor
+    options: EvaluationOptions
+
+
+def evaluate(group: Group, graphs: Sequence[Graph]) -> Sequence[Prediction | PosterionError]:
+    """The device of the batcher."""
+    return group.predictor.evaluate(graphs, group.options)
+
+
+def works_of(
+    predictor: Predictor, options: EvaluationOptions, graphs: Sequence[Graph]
+) -> list[Work[Graph]]:
+    """Say what each structure costs.
+
+    Args:
+        predictor: The bank.
+        options: How it is evaluated.
+        graphs: The structures.
+    """
+    n_samples = predictor.n_samples_used(options)
+    return [
+        Work(
+            item=graph,
+            cost=Cost(edges=graph.n_edges * n_samples, atoms=graph.n_atoms * n_samples),
+        )
+        for graph in graphs
+    ]
+
+
+def identity_of(predictor: Predictor, options: EvaluationOptions) -> ModelIdentity:
+    """Say which version answers, and how.
+
+    Args:
+        predictor: The bank.
+        options: How it is evaluated.
+    """
+    engine = predictor.engine(options)
+    return ModelIdentity(
+        name=predictor.name,
+        version=predictor.version,
+        digest=predictor.digest,
+        n_samples=predictor.n_samples_used(options),
+        engine=engine.name,
+        engine_deviation=engine.deviation,
+    )
