@@ -19,7 +19,7 @@ from posterion.errors import (
 from posterion.graph.batch import Graph, bounded_runs, build_graph, collate
 from posterion.inference.adaptive import evaluate_adaptively
 from posterion.inference.bank import BankEngine
-from posterion.inference.engine_choice import choose_engine
+from posterion.inference.engine_choice import EngineSetting, choose_engine
 from posterion.inference.loading import SampleBank
 from posterion.inference.reduction import Reduction
 from posterion.structures.evaluation import EvaluationOptions, Precision
@@ -78,6 +78,7 @@ class Predictor:
         device: torch.device | str = "cpu",
         limits: StructureLimits | None = None,
         n_threads: int | None = None,
+        engine: EngineSetting = "auto",
     ) -> None:
         """Build both engines, so that no request waits for it.
 
@@ -86,6 +87,10 @@ class Predictor:
             device: Where to evaluate.
             limits: Largest structure; None = the defaults.
             n_threads: Of the single-precision engine on a CPU; None = as many as torch uses.
+            engine: For single precision; see `choose_engine`.
+
+        Raises:
+            ConfigurationError: If the engine asked for cannot be used.
         """
         self._bank = bank
         self._reduction = Reduction.of(bank)
@@ -93,7 +98,12 @@ class Predictor:
         self._elements = np.array(bank.config.elements, dtype=np.int64)
         self._turn = threading.Lock()
         chosen = choose_engine(
-            bank.config, bank.reference, bank.parameters, device=device, n_threads=n_threads
+            bank.config,
+            bank.reference,
+            bank.parameters,
+            device=device,
+            n_threads=n_threads,
+            setting=engine,
         )
         self._engines: dict[Precision, BankEngine] = {
             "float32": chosen.engine,

@@ -59,7 +59,7 @@ class Kernel:
         Raises:
             ConfigurationError: If Triton is not installed.
         """
-        self._run = _jitted(source.text)
+        self.function = _jitted(source.text)
         lanes = 1 << (n_features - 1).bit_length()
         self._sizes = {"U": n_features, "LANES": lanes, "STEP": EDGES_PER_STEP}
 
@@ -71,7 +71,7 @@ class Kernel:
             arguments: Of the function; tensors must be contiguous.
         """
         if all(grid):
-            self._run[grid](*arguments, **self._sizes)
+            self.function[grid](*arguments, **self._sizes)
 
 
 def _jitted(text: str) -> Any:  # noqa: ANN401 - Triton's own type, where there is Triton
