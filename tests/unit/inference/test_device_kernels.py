@@ -10,6 +10,7 @@ import torch
 from posterion.errors import ConfigurationError
 from posterion.graph.batch import build_graph, collate
 from posterion.inference import engine_choice
+from posterion.inference.bank import BankEngine, VectorizedEngine
 from posterion.inference.coupling import AngularColumns
 from posterion.inference.device_kernels.edges import DeviceEdgeDescriber
 from posterion.inference.engine_choice import ChosenEngine, choose_engine
@@ -19,7 +20,7 @@ from posterion.network.config import NetworkConfig
 from posterion.network.freezing import freeze
 from posterion.network.functional import NetworkFunction
 from posterion.structures.structure import Structure
-from tests.support.banks import NETWORK, NUMBERS, POSITIONS, REFERENCE
+from tests.support.banks import NETWORK, NUMBERS, POSITIONS, REFERENCE, network_function
 
 
 def test_without_triton_it_is_refused_with_what_to_install(
@@ -54,8 +55,8 @@ def test_an_engine_that_was_asked_for_and_deviates_is_refused(
 ) -> None:
     """With the samples in another order, which is what a wrong stride would look like."""
 
-    def mixed_up(*given: object) -> object:
-        return engine_choice._fused(NETWORK, REFERENCE, bank.parameters.flip(0), None)
+    def mixed_up(*given: object) -> BankEngine:
+        return VectorizedEngine(network_function(torch.float32), bank.parameters.flip(0))
 
     monkeypatch.setattr(engine_choice, "_triton", mixed_up)
     with pytest.raises(ConfigurationError, match="failed its self-test on cpu: forces or stress"):

@@ -4,8 +4,8 @@ Features of K samples are kept per block, ``(K, n_atoms, 2 l + 1, n_features)``.
 reverse of all but the convolution.
 """
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
 
 import torch
 from torch import Tensor
@@ -84,7 +84,7 @@ class DeviceLayer:
             features: Per source.
         """
         mixed = [_times(x, matrix) for x, matrix in zip(features, weights.mix_in, strict=True)]
-        messages = _Convolution.apply(self, weights.radial, edges, *inputs, *mixed)
+        messages = _CONVOLVE(self, weights.radial, edges, *inputs, *mixed)
         sums = [_times(m, matrix) for m, matrix in zip(messages, weights.mix_out, strict=True)]
         for target, row in enumerate(weights.inherit):
             for x, matrix in zip(features, row, strict=True):
@@ -94,14 +94,15 @@ class DeviceLayer:
 
     def _gated(self, sums: Sequence[Tensor]) -> list[Tensor]:
         even, odd, gate = self._shape.scales
-        own, *gates = sums[0].split(self._shape.n_features, dim=3)
+        own, *gates = torch.split(sums[0], self._shape.n_features, dim=3)
         rest = iter(gates)
-        functions = {
+        functions: dict[str, Callable[[Tensor], Tensor]] = {
             "even": lambda _: even * torch.nn.functional.silu(own),
             "odd": lambda total: odd * total.tanh(),
             "gated": lambda total: gate * torch.nn.functional.silu(next(rest)) * total,
         }
-        return [functions[k](s) for k, s in zip(self._shape.kinds, sums, strict=True)]
+        kinds = zip(self._shape.kinds, sums, strict=True)
+        return [functions[kind](total) for kind, total in kinds]
 
 
 class _Convolution(torch.autograd.Function):
@@ -154,6 +155,9 @@ class _Convolution(torch.autograd.Function):
             )
             by_mixed = list(written)
         return (None, None, None, by_harmonic, by_distance, *by_mixed)
+
+
+_CONVOLVE: Final[Callable[..., tuple[Tensor, ...]]] = _Convolution.apply
 
 
 def _sizes(radial: Tensor, edges: DeviceEdges) -> tuple[int, int, int]:

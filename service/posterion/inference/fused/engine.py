@@ -155,8 +155,14 @@ class FusedEngine:
         self, raw: RawOutputs, edges: Edges, batch: GraphBatch, *, stress: bool
     ) -> NetworkOutputs:
         """Restore the order of the batch and the units."""
-        by_atom = (raw.energy, raw.noise, raw.latent, raw.forces)
-        ordered = RawOutputs(*(one[:, edges.place] for one in by_atom), raw.strain)
+        place = edges.place
+        ordered = RawOutputs(
+            energy=raw.energy[:, place],
+            noise=raw.noise[:, place],
+            latent=raw.latent[:, place],
+            forces=raw.forces[:, place],
+            strain=raw.strain,
+        )
         return self._units(ordered, batch, stress=stress)
 
     def _sample_bytes(self, edges: Edges) -> int:
