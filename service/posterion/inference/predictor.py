@@ -16,7 +16,7 @@ from posterion.graph.batch import Graph, bounded_runs, build_graph, collate
 from posterion.graph.skin import SkinList
 from posterion.inference.adaptive import evaluate_adaptively
 from posterion.inference.bank import BankEngine
-from posterion.inference.engine_choice import choose_engine
+from posterion.inference.engine_choice import EngineSetting, choose_engine
 from posterion.inference.loading import SampleBank
 from posterion.inference.reduction import Reduction
 from posterion.inference.structure_checks import StructureChecks, StructureLimits
@@ -55,6 +55,7 @@ class Predictor:
         device: torch.device | str = "cpu",
         limits: StructureLimits | None = None,
         n_threads: int | None = None,
+        engine: EngineSetting = "auto",
     ) -> None:
         """Build both engines, so that no request waits for it.
 
@@ -63,6 +64,10 @@ class Predictor:
             device: Where to evaluate.
             limits: Largest structure; None = the defaults.
             n_threads: Of the single-precision engine on a CPU; None = as many as torch uses.
+            engine: For single precision; see `choose_engine`.
+
+        Raises:
+            ConfigurationError: If the engine asked for cannot be used.
         """
         self._bank = bank
         self._reduction = Reduction.of(bank)
@@ -73,7 +78,12 @@ class Predictor:
         )
         self._turn = threading.Lock()
         chosen = choose_engine(
-            bank.config, bank.reference, bank.parameters, device=device, n_threads=n_threads
+            bank.config,
+            bank.reference,
+            bank.parameters,
+            device=device,
+            n_threads=n_threads,
+            setting=engine,
         )
         self._engines: dict[Precision, BankEngine] = {
             "float32": chosen.engine,

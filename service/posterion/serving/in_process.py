@@ -274,6 +274,7 @@ class InProcessBackend:
             device=self._device,
             limits=limits,
             n_threads=self._settings.n_cpus,
+            engine=self._settings.engine,
         )
         check_predictions(predictor, bank.manifest.elements)
         return predictor

@@ -20,6 +20,7 @@ from posterion_store import InvalidName
 from posterion_store.names import DEFAULT_ALIAS, check_alias, check_name
 
 Device = Literal["auto", "cpu", "cuda"]
+Engine = Literal["auto", "triton"]
 Ingress = Literal["haproxy", "ray"]
 
 CPU_BATCH = Cost(edges=16_384, atoms=16_384)
@@ -55,6 +56,8 @@ class ServeSettings(BaseModel):
         in_process: One process under uvicorn instead of Ray Serve.
         replicas: Number of replicas, each with its own copy of the banks; Ray Serve only.
         device: ``auto`` takes a GPU where there is one.
+        engine: For single precision. ``auto`` takes the fastest that is known to work on the
+            device; ``triton`` needs a GPU and the extra ``gpu``, and no GPU has run it yet.
         n_cpus: Threads that one replica computes with.
         gpus_per_replica: Fraction of a GPU that one replica takes; ignored on the CPU.
         ingress: What accepts connections in front of the replicas; Ray Serve only.
@@ -83,6 +86,7 @@ class ServeSettings(BaseModel):
     in_process: bool = False
     replicas: PositiveInt = 1
     device: Device = "auto"
+    engine: Engine = "auto"
     n_cpus: PositiveInt = 1
     gpus_per_replica: float = Field(default=1.0, gt=0.0)
     ingress: Ingress = "haproxy"
