@@ -118,9 +118,12 @@ def serve_single_process(settings: ServeSettings) -> int:
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=2048)
+        listener = socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
         raise ConfigurationError(f"cannot listen on {host} port {port}: {error}") from error
+    # Its connections inherit this. uvloop sets it as well, asyncio's own loop would not.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 def _give_up() -> None:
