@@ -85,17 +85,33 @@ def prepare(case: Case, data: Path | None) -> Prepared:
     Returns:
         Networks of seed 0, the first structures of the file.
     """
-    structures = [structure_from_atoms(atoms) for atoms in frames(case, data)]
+    return prepare_structures(frames(case, data), size=case.size, n_samples=case.n_samples)
+
+
+def prepare_structures(
+    atoms: Sequence[Atoms], *, size: Mapping[str, int], n_samples: int
+) -> Prepared:
+    """Draw networks for some structures.
+
+    Args:
+        atoms: The batch.
+        size: ``n_features`` and ``l_max``.
+        n_samples: Of the bank.
+
+    Returns:
+        Networks of seed 0 over the elements of the batch.
+    """
+    structures = [structure_from_atoms(each) for each in atoms]
     elements = sorted({int(z) for one in structures for z in one.atomic_numbers})
     config = NetworkConfig.model_validate(
-        {"elements": elements, "cutoff": CUTOFF, "n_layers": 3, **case.size}
+        {"elements": elements, "cutoff": CUTOFF, "n_layers": 3, **size}
     )
     reference = EnergyReference(
         shifts=dict.fromkeys(elements, 0.0), scale=1.0, energy_std_per_sqrt_atom=0.01
     )
     function = NetworkFunction(config, reference, dtype=torch.float32, device="cpu")
     generator = torch.Generator().manual_seed(0)
-    rows = [function.initial_parameters(generator) for _ in range(case.n_samples)]
+    rows = [function.initial_parameters(generator) for _ in range(n_samples)]
     graphs = [build_graph(structure, CUTOFF) for structure in structures]
     return Prepared(
         config=config,

@@ -73,7 +73,8 @@ def create_app(
         predictions=Predictions(settings, backend, counts),
         sessions=sessions,
     )
-    for routes in (service, models, predict, labels, operations):
+    # Routes are tried in this order.
+    for routes in (predict, labels, service, models, operations):
         app.include_router(routes.router)
     app.router.routes.extend(session_routes(app.state.service))
     install_error_handlers(app)

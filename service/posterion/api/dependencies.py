@@ -11,7 +11,6 @@ from starlette.responses import Response
 from posterion.api.codec import MediaType, encode
 from posterion.api.negotiation import prefers_strict_handling, reply_media_type
 from posterion.api.prediction import Predictions
-from posterion.api.record import RequestRecord, record_of
 from posterion.api.sessions import Sessions
 from posterion.api.settings import ApiSettings
 from posterion.api.stepper import SessionBackend
@@ -74,11 +73,6 @@ def service_of(request: Request) -> Service:
     return service
 
 
-def request_record(request: Request) -> RequestRecord:
-    """The record of this request."""
-    return record_of(request.scope)
-
-
 def preferences(request: Request) -> Preferences:
     """What this request's headers ask for."""
     pins = request.headers.getlist("if-match")
@@ -88,7 +82,7 @@ def preferences(request: Request) -> Preferences:
     )
 
 
-def accepted_media_type(request: Request) -> MediaType:
+async def accepted_media_type(request: Request) -> MediaType:
     """The encoding of the reply to a request without a body."""
     return reply_media_type(request.headers.get("accept"))
 
@@ -110,9 +104,12 @@ def model_path(name: str, version: str | None = None) -> ModelPath:
     return ModelPath(name=name, version=version)
 
 
-ServiceDep = Annotated[Service, Depends(service_of)]
-RecordDep = Annotated[RequestRecord, Depends(request_record)]
-PreferencesDep = Annotated[Preferences, Depends(preferences)]
+async def _service(request: Request) -> Service:
+    # The framework sends functions that are not coroutines through a thread each.
+    return service_of(request)
+
+
+ServiceDep = Annotated[Service, Depends(_service)]
 AcceptDep = Annotated[MediaType, Depends(accepted_media_type)]
 
 

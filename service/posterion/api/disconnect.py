@@ -23,17 +23,26 @@ async def run_while_connected(work: Coroutine[Any, Any, Result], receive: Receiv
     Raises:
         ClientDisconnect: If the caller left first.
     """
-    task = asyncio.ensure_future(work)
     watcher = asyncio.ensure_future(_disconnection(receive))
+    # The work runs in this very task; only the watcher is one more.
     try:
-        await asyncio.wait((task, watcher), return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise ClientDisconnect
-        return task.result()
-    finally:
-        task.cancel()
-        watcher.cancel()
-        await asyncio.gather(task, watcher, return_exceptions=True)
+        async with asyncio.timeout(None) as patience:
+
+            def leave(gone: asyncio.Future[None]) -> None:
+                if not gone.cancelled():
+                    gone.exception()
+                    patience.reschedule(asyncio.get_running_loop().time())
+
+            watcher.add_done_callback(leave)
+            try:
+                return await work
+            finally:
+                watcher.remove_done_callback(leave)
+                watcher.cancel()
+    except TimeoutError:
+        if not patience.expired():
+            raise
+        raise ClientDisconnect from None
 
 
 async def _disconnection(receive: Receive) -> None:

@@ -106,6 +106,9 @@ def _token_sizes() -> tuple[int, ...]:
 
 
 _TOKEN_SIZES: Final = _token_sizes()
+_ONE_BYTE: Final = bytes(
+    first for first, size in enumerate(_TOKEN_SIZES) if size == 0 and not 0xA0 <= first < 0xC0
+)
 _LENGTH_BYTES: Final = {
     **dict.fromkeys((0xC4, 0xD9), 1),
     **dict.fromkeys((0xC5, 0xDA, 0xDC, 0xDE), 2),
@@ -159,23 +162,28 @@ def check_msgpack(body: bytes, limits: NestingLimits) -> None:
         n_values += remaining[-1]
         if n_expected > end - position:
             raise _truncated()
-        _check_crowd(n_nodes, n_values, limits)
-        _check_depth(len(remaining) - 1, limits)
+        n_skipped = length if size == _ARRAY and _one_byte_each(body, position, length) else 0
+        position += n_skipped
+        n_expected -= n_skipped
+        remaining[-1] -= n_skipped
+        _check_crowd(n_nodes, n_values, limits, depth=len(remaining) - 1)
     if position != end:
         raise MalformedBody("expected exactly one complete MessagePack object")
     _check_crowd(n_nodes, n_values, limits)
+
+
+def _one_byte_each(body: bytes, position: int, length: int) -> bool:
+    """Whether a list holds nothing but numbers below 128 and the like, a byte each."""
+    return not body[position : position + length].translate(None, delete=_ONE_BYTE)
 
 
 def _truncated() -> MalformedBody:
     return MalformedBody("expected a complete MessagePack object, but the body is truncated")
 
 
-def _check_depth(depth: int, limits: NestingLimits) -> None:
+def _check_crowd(n_nodes: int, n_values: int, limits: NestingLimits, *, depth: int = 0) -> None:
     if depth > limits.depth:
         raise MalformedBody(f"expected a document nested at most {limits.depth} deep")
-
-
-def _check_crowd(n_nodes: int, n_values: int, limits: NestingLimits) -> None:
     if n_nodes > limits.nodes or n_values > limits.values:
         raise _too_crowded(limits)
 

@@ -222,8 +222,10 @@ def _is_finite(prediction: Prediction) -> bool:
         samples = uncertainty.samples
         if samples is not None:
             values += [samples.energies, samples.forces, samples.stress]
-    return all(
-        bool((np.abs(np.asarray(value, dtype=np.float64)) <= LARGEST).all())
-        for value in values
-        if value is not None
-    )
+    return all(_is_moderate(value) for value in values if value is not None)
+
+
+def _is_moderate(value: object) -> bool:
+    array = np.asarray(value, dtype=np.float64)
+    # The sum of the squares says it for nearly all; it is NaN or large for the others.
+    return bool(np.vdot(array, array) <= LARGEST) or bool((np.abs(array) <= LARGEST).all())

@@ -34,7 +34,7 @@ class ApiSettings(BaseModel):
     max_structure_edges: int = Field(default=500_000, ge=1)
     max_depth: int = Field(default=32, ge=8)
     body_timeout_s: float = Field(default=30.0, gt=0)
-    offload_bytes: int = Field(default=8 * 1024, ge=0)
+    offload_bytes: int = Field(default=16 * 1024, ge=0)
     offload_numbers: int = Field(default=20_000, ge=0)
     offload_workers: int = Field(default=4, ge=1)
     max_sessions: int = Field(default=64, ge=0)

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, Final
 
@@ -65,13 +65,34 @@ def running_service(
     command += ["--in-process"] if in_process else []
     command += [] if store is None else ["--store", store]
     command += [f"--bank={bank}" for bank in banks]
+    hint = "" if in_process else _WITHOUT_RAY
+    with running_command(command, url=f"http://{HOST}:{port}", hint=hint) as service:
+        yield service
+
+
+@contextlib.contextmanager
+def running_command(
+    command: Sequence[str], *, url: str, hint: str = ""
+) -> Iterator[RunningService]:
+    """Run a command that serves, inside the ``with`` block.
+
+    Args:
+        command: Program and arguments.
+        url: Where it will be ready; it ends in order at SIGTERM.
+        hint: What to add where it fails to start.
+
+    Yields:
+        The service, ready.
+
+    Raises:
+        DemoFailed: If it does not become ready, or does not end when asked to.
+    """
     environment = {name: value for name, value in os.environ.items() if name != "POSTERION_STORE"}
     with tempfile.TemporaryFile() as log:
         started = time.monotonic()
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
         try:
-            url = f"http://{HOST}:{port}"
-            _wait_until_ready(url, process, log, hint="" if in_process else _WITHOUT_RAY)
+            _wait_until_ready(url, process, log, hint=hint)
             yield RunningService(url=url, startup_s=time.monotonic() - started, process=process)
         finally:
             _end(process)

@@ -9,10 +9,14 @@ should not be answered this way: it is made for screening.
 from collections.abc import Sequence
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from posterion.errors import PosterionError
 from posterion.graph.batch import Graph, collate
+from posterion.inference.answers import Answers
 from posterion.inference.bank import BankEngine
-from posterion.inference.reduction import Answers, Reduction, calibrated_uncertainty
+from posterion.inference.reduction import Reduction, calibrated_uncertainties
 from posterion.structures.evaluation import EvaluationOptions
 from posterion.structures.prediction import Prediction
 from posterion.uncertainty.flags import latent_flags, undecided
@@ -69,10 +73,11 @@ def evaluate_adaptively(
         batch = collate(some, dtype=engine.dtype, device=engine.device)
         outputs = engine.evaluate(batch, n_samples=rung, stress=stress, first=first)
         if first == 0:
-            known = reduction.answers(outputs, some, reduction.scores(outputs, some))
+            scores = reduction.scores(outputs, some)
+            known = reduction.answers(outputs, some, scores).apart(some)
         else:
-            scores = [known[index].latent_scores for index in waiting]
-            more = reduction.answers(outputs, some, scores)
+            scores = _scores([known[index] for index in waiting])
+            more = reduction.answers(outputs, some, scores).apart(some)
             for index, answers in zip(waiting, more, strict=True):
                 known[index] = known[index].joined(answers)
         if rung == engine.n_samples:
@@ -82,9 +87,15 @@ def evaluate_adaptively(
             break
         first = rung
     return [
-        reduction.predict(answers, graph, options)
+        reduction.predict_one(answers, graph, options)
         for answers, graph in zip(known, graphs, strict=True)
     ]
+
+
+def _scores(known: Sequence[Answers]) -> NDArray[np.float64] | None:
+    """Those of the first samples, which are the structures' for good."""
+    scores = [answers.latent_scores for answers in known if answers.latent_scores is not None]
+    return np.concatenate(scores) if scores else None
 
 
 def _open(answers: Answers, graph: Graph, reduction: Reduction) -> bool:
@@ -99,8 +110,9 @@ def _open(answers: Answers, graph: Graph, reduction: Reduction) -> bool:
         )
         if [flag.severity for flag in here] != [flag.severity for flag in at_last]:
             return True
+    (uncertainty,) = calibrated_uncertainties(answers, EvaluationOptions(), reduction.calibration)
     return undecided(
-        calibrated_uncertainty(answers, EvaluationOptions(), reduction.calibration),
+        uncertainty,
         n_atoms=graph.n_atoms,
         n_samples=n_samples,
         calibration=reduction.calibration,

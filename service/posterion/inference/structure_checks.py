@@ -78,6 +78,8 @@ class StructureChecks:
         return graph
 
     def _check_elements(self, structure: Structure) -> None:
+        if set(structure.atomic_numbers.tolist()) <= set(self.elements):
+            return
         unknown = np.flatnonzero(~np.isin(structure.atomic_numbers, self.elements))
         if unknown.size == 0:
             return

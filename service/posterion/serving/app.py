@@ -27,6 +27,22 @@ def build(args: ServeSettings) -> Application:
     Raises:
         ConfigurationError: If the cluster does not ask for a token.
     """
+    return deployed(Replica, args)
+
+
+def deployed(replica: type[Replica], args: ServeSettings) -> Application:
+    """Deploy one kind of replica.
+
+    Args:
+        replica: What each copy is.
+        args: See `build`.
+
+    Returns:
+        The application.
+
+    Raises:
+        ConfigurationError: If the cluster does not ask for a token.
+    """
     require_token_mode(os.environ)
     deployment = serve.deployment(
         name=DEPLOYMENT,
@@ -42,5 +58,5 @@ def build(args: ServeSettings) -> Application:
         health_check_timeout_s=15.0,
         graceful_shutdown_timeout_s=args.drain_timeout_s,
         graceful_shutdown_wait_loop_s=0.2,
-    )(Replica)
+    )(replica)
     return deployment.bind(args)

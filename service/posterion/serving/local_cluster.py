@@ -1,6 +1,7 @@
 """The service on a Ray cluster of its own: started, watched and ended with this process."""
 
 import logging
+import pkgutil
 import shutil
 from pathlib import Path
 
@@ -13,17 +14,20 @@ from posterion.serving.settings import ServeSettings
 from posterion.serving.startup import StartupTooLong, bounded_startup
 from posterion.serving.stop_signal import Stopped, stop_signal
 
+SERVED = "posterion.serving.app:build"
 PATIENCE_S = 3.0
 DEADLINE_S = 8.0
 
 logger = logging.getLogger(__name__)
 
 
-def serve_on_ray(settings: ServeSettings) -> int:
+def serve_on_ray(settings: ServeSettings, *, application: str = SERVED) -> int:
     """Start a cluster, serve until a signal ends it, and end every process of it.
 
     Args:
         settings: The service.
+        application: Import path of what builds the Ray Serve application, as in a Serve
+            config; imported once Ray's environment is set.
 
     Returns:
         Exit status: 0 after a signal, 1 if the cluster failed.
@@ -43,7 +47,7 @@ def serve_on_ray(settings: ServeSettings) -> int:
             startup.waits_for("Ray to be imported")
             from posterion.serving.ray_session import run  # noqa: PLC0415 - reads the environment
 
-            clean = run(settings, directory, stop, startup)
+            clean = run(settings, directory, stop, startup, pkgutil.resolve_name(application))
         except Stopped:
             clean = True
         except StartupTooLong:

@@ -5,14 +5,16 @@ import logging
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import ray
 from ray import serve
+from ray.serve import Application
 
 from posterion.serving.announcement import address, announcement
-from posterion.serving.app import APPLICATION, build
+from posterion.serving.app import APPLICATION
 from posterion.serving.processes import children
 from posterion.serving.settings import ServeSettings
 from posterion.serving.startup import Startup
@@ -27,7 +29,13 @@ LAST_BYTES_S = 0.5
 logger = logging.getLogger(__name__)
 
 
-def run(settings: ServeSettings, directory: Path, stop: StopSignal, startup: Startup) -> bool:
+def run(
+    settings: ServeSettings,
+    directory: Path,
+    stop: StopSignal,
+    startup: Startup,
+    build: Callable[[ServeSettings], Application],
+) -> bool:
     """Run the cluster until a signal arrives or one of its processes ends.
 
     Args:
@@ -35,6 +43,7 @@ def run(settings: ServeSettings, directory: Path, stop: StopSignal, startup: Sta
         directory: Private directory of the service.
         stop: Tells that a signal arrived.
         startup: Told what the start waits for, and when it is over.
+        build: Builds what is served.
 
     Returns:
         Whether it ended because it was asked to.

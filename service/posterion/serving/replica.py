@@ -1,7 +1,6 @@
 """What one replica of the Ray Serve deployment is: the same app and backend as anywhere."""
 
 import os
-from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from ray import serve
@@ -12,10 +11,8 @@ from posterion.observability.logging import configure_logging
 from posterion.observability.metrics import ServiceMetrics
 from posterion.serving.metrics import BatchMetrics
 from posterion.serving.ray_environment import require_token_mode
+from posterion.serving.served import ServedBackend
 from posterion.serving.settings import ServeSettings
-
-if TYPE_CHECKING:
-    from posterion.serving.in_process import InProcessBackend
 
 
 @serve.ingress()
@@ -38,7 +35,7 @@ class Replica:
         configure_logging()
         self._settings = settings
         self._metrics = ServiceMetrics()
-        self._backend = _backend(settings, BatchMetrics(self._metrics.registry))
+        self._backend = self._open(settings, BatchMetrics(self._metrics.registry))
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Build the app that this replica answers HTTP with."""
@@ -62,9 +59,8 @@ class Replica:
         """Refuse new requests and return when the running ones are answered."""
         await self._backend.drain()
 
+    def _open(self, settings: ServeSettings, metrics: BatchMetrics) -> ServedBackend:
+        """Open the store; only a replica pays for importing torch, not who deploys it."""
+        from posterion.serving.in_process import InProcessBackend  # noqa: PLC0415
 
-def _backend(settings: ServeSettings, metrics: BatchMetrics) -> "InProcessBackend":
-    """Open the store; only a replica pays for importing torch, not who deploys it."""
-    from posterion.serving.in_process import InProcessBackend  # noqa: PLC0415
-
-    return InProcessBackend(settings, metrics)
+        return InProcessBackend(settings, metrics)

@@ -17,8 +17,8 @@ from posterion.errors import ConfigurationError
 from posterion.observability.logging import configure_logging
 from posterion.observability.metrics import ServiceMetrics
 from posterion.serving.announcement import address, announcement
-from posterion.serving.in_process import InProcessBackend
 from posterion.serving.metrics import BatchMetrics
+from posterion.serving.served import ServedBackend
 from posterion.serving.settings import ServeSettings
 from posterion.serving.slow_clients import punctual
 from posterion.serving.websocket import SessionProtocol
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 class AnnouncedServer(uvicorn.Server):
     """Says where it listens, and turns readiness off with the first signal."""
 
-    def __init__(self, config: uvicorn.Config, backend: InProcessBackend, *, url: str) -> None:
+    def __init__(self, config: uvicorn.Config, backend: ServedBackend, *, url: str) -> None:
         """Wrap one server.
 
         Args:
@@ -91,11 +91,31 @@ def serve_single_process(settings: ServeSettings) -> int:
         ConfigurationError: If the port cannot be bound.
         StoreError: If there is no such store.
     """
+    from posterion.serving.in_process import InProcessBackend  # noqa: PLC0415 - torch
+
+    metrics = ServiceMetrics()
+    return serve_backend(
+        settings, InProcessBackend(settings, BatchMetrics(metrics.registry)), metrics
+    )
+
+
+def serve_backend(settings: ServeSettings, backend: ServedBackend, metrics: ServiceMetrics) -> int:
+    """Serve a backend in this process until a signal ends it.
+
+    Args:
+        settings: The service.
+        backend: Answers; started and stopped with the service.
+        metrics: Where requests are counted.
+
+    Returns:
+        Exit status.
+
+    Raises:
+        ConfigurationError: If the port cannot be bound.
+    """
     configure_logging()
     listener = _listen(settings.host, settings.port)
     url = address(settings.host, listener.getsockname()[1])
-    metrics = ServiceMetrics()
-    backend = InProcessBackend(settings, BatchMetrics(metrics.registry))
     config = uvicorn.Config(
         create_app(settings.api, backend, metrics=metrics),
         http=punctual(settings.header_timeout_s),

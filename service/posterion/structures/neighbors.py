@@ -57,6 +57,8 @@ def complete_cell(cell: NDArray[np.float64], pbc: tuple[bool, bool, bool]) -> ND
         A cell of full rank whose periodic rows are unchanged.
     """
     full = cell.copy()
+    if all(pbc):
+        return full
     open_axes = [axis for axis in range(3) if not pbc[axis]]
     kept = [axis for axis in range(3) if pbc[axis]]
     _, _, basis = np.linalg.svd(full[kept])

@@ -1,5 +1,6 @@
 """What we answer for one structure: energy, forces, stress, their uncertainty, and flags."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -100,7 +101,8 @@ class Uncertainty:
     @property
     def forces_per_atom(self) -> FloatArray:
         """Epistemic e_i = sqrt(mean over components of epistemic^2), ``(n_atoms,)``."""
-        per_atom: FloatArray = np.sqrt(np.mean(self.forces_epistemic**2, axis=1))
+        spread = self.forces_epistemic
+        per_atom: FloatArray = np.sqrt(np.add.reduce(spread * spread, axis=1) / 3.0)
         return per_atom
 
     @property
@@ -111,7 +113,8 @@ class Uncertainty:
     @property
     def forces_rms(self) -> float:
         """Root mean square of e_i over the atoms, eV/Angstrom."""
-        return float(np.sqrt(np.mean(self.forces_epistemic**2)))
+        spread = self.forces_epistemic
+        return math.sqrt(float(np.add.reduce(spread * spread, axis=None)) / spread.size)
 
     @property
     def argmax_atom(self) -> int:

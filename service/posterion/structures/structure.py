@@ -8,6 +8,7 @@ from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from posterion.errors import Fault, InvalidStructure
+from posterion.structures.contacts import contacts_possible
 from posterion.structures.neighbors import complete_cell, neighbor_pairs
 
 MINIMUM_DISTANCE: Final = 0.3
@@ -128,9 +129,8 @@ def _checked_numbers(values: object) -> NDArray[np.int64]:
         )
     if array.dtype.kind not in "iu":
         raise _fail("/numbers", f"expected integers, got {array.dtype}")
-    outside = np.flatnonzero((array < 1) | (array > MAXIMUM_ATOMIC_NUMBER))
-    if outside.size:
-        first = int(outside[0])
+    if array.min() < 1 or array.max() > MAXIMUM_ATOMIC_NUMBER:
+        first = int(np.flatnonzero((array < 1) | (array > MAXIMUM_ATOMIC_NUMBER))[0])
         raise _fail(
             f"/numbers/{first}",
             f"expected an atomic number from 1 to {MAXIMUM_ATOMIC_NUMBER}, got {array[first]}",
@@ -185,7 +185,11 @@ def _check_heights(array: NDArray[np.float64], pbc: tuple[bool, bool, bool]) -> 
             raise _fail(f"/cell/{axis}", "expected a lattice vector in a periodic direction, got 0")
     full = complete_cell(array, pbc)
     volume = abs(float(np.linalg.det(full)))
-    areas = np.linalg.norm(np.cross(np.roll(full, -1, axis=0), np.roll(full, -2, axis=0)), axis=1)
+    following, last = full[[1, 2, 0]], full[[2, 0, 1]]
+    normals = (
+        following[:, [1, 2, 0]] * last[:, [2, 0, 1]] - following[:, [2, 0, 1]] * last[:, [1, 2, 0]]
+    )
+    areas = np.sqrt(np.einsum("ij,ij->i", normals, normals))
     heights = volume / np.maximum(areas, 1e-300)
     flat = [axis for axis in range(3) if pbc[axis] and heights[axis] < MINIMUM_CELL_HEIGHT]
     if flat:
@@ -202,6 +206,8 @@ def _check_distances(
     cell: NDArray[np.float64] | None,
     pbc: tuple[bool, bool, bool],
 ) -> None:
+    if not contacts_possible(positions, cell, pbc, distance=MINIMUM_DISTANCE):
+        return
     pairs = neighbor_pairs(positions, cell, pbc, cutoff=CONTACT_SEARCH)
     distance = np.linalg.norm(pairs.vectors(positions), axis=1)
     check_distances(pairs.centre, pairs.neighbor, distance)

@@ -19,7 +19,8 @@ AtomicNumber = Annotated[int, Field(ge=1, le=118)]
 Count = Annotated[int, Field(ge=1)]
 Distance = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 
-# Singular values of the composition matrix below this fraction of the largest are zero.
+# Singular values of the composition matrix below this fraction of the largest are zero, and
+# so are fractions of atoms.
 _RANK_TOLERANCE = 1e-9
 
 
@@ -102,10 +103,9 @@ class TrainingDomain(BaseModel):
 
         Where it is not, the training data leave the energy's reference undetermined.
         """
-        seen = self._seen_fractions
-        more = np.vstack([seen, _fractions(_composition(structure))])
-        ranks = [np.linalg.matrix_rank(rows, rtol=_RANK_TOLERANCE) for rows in (seen, more)]
-        return bool(ranks[0] == ranks[1])
+        here = np.bincount(structure.atomic_numbers, minlength=119) / structure.n_atoms
+        apart = here - (here @ self._seen_basis.T) @ self._seen_basis
+        return float(np.abs(apart).max()) <= _RANK_TOLERANCE
 
     @cached_property
     def _shortest(self) -> NDArray[np.float64]:
@@ -120,6 +120,13 @@ class TrainingDomain(BaseModel):
     def _seen_fractions(self) -> NDArray[np.float64]:
         """Element fractions of every composition seen, shape ``(n_compositions, 119)``."""
         return np.stack([_fractions(composition) for composition in self.compositions])
+
+    @cached_property
+    def _seen_basis(self) -> NDArray[np.float64]:
+        """Orthonormal basis of what they span, shape ``(rank, 119)``."""
+        _, sizes, rows = np.linalg.svd(self._seen_fractions, full_matrices=False)
+        basis: NDArray[np.float64] = rows[sizes > _RANK_TOLERANCE * sizes[0]]
+        return basis
 
 
 def fit_domain(structures: Sequence[Structure], *, cutoff: float) -> TrainingDomain:

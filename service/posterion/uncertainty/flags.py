@@ -22,6 +22,9 @@ CONTACT_CANDIDATE: Final = 0.95
 CONTACT_FAILED: Final = 0.80
 """Fraction below which the repulsion is extrapolated too far to be used."""
 
+_NOBODY: Final = np.empty(0)
+"""Values of atoms where a flag concerns the whole structure."""
+
 
 def spread_flags(
     uncertainty: Uncertainty, *, n_atoms: int, n_samples: int, calibration: Calibration
@@ -38,19 +41,21 @@ def spread_flags(
         At most one flag per code.
     """
     entry = calibration.for_samples(n_samples)
+    per_atom = uncertainty.forces_per_atom
     found = (
         _threshold_flag(
             "force-epistemic-high",
             entry.force_epistemic_max,
-            value=uncertainty.forces_max,
-            per_atom=uncertainty.forces_per_atom,
+            value=float(per_atom.max()),
+            per_atom=per_atom,
             calibration_id=calibration.identity,
         ),
         _threshold_flag(
             "energy-epistemic-high",
-            _scaled(entry.energy_epistemic, n_atoms),
+            entry.energy_epistemic,
             value=uncertainty.energy_epistemic,
-            per_atom=np.empty(0),
+            per_atom=_NOBODY,
+            n_atoms=n_atoms,
             calibration_id=calibration.identity,
         ),
     )
@@ -77,10 +82,10 @@ def undecided(
     entry = calibration.for_samples(n_samples)
     pairs = (
         (entry.force_epistemic_max, uncertainty.forces_max),
-        (_scaled(entry.energy_epistemic, n_atoms), uncertainty.energy_epistemic),
+        (entry.energy_epistemic, uncertainty.energy_epistemic),
     )
     return any(
-        value > 0.0 and abs(math.log(value / bound)) < band
+        value > 0.0 and abs(math.log(value / (_factor(threshold, n_atoms) * bound))) < band
         for threshold, value in pairs
         if threshold is not None
         for bound in (threshold.candidate, threshold.failed)
@@ -138,11 +143,15 @@ def _threshold_flag(
     value: float,
     per_atom: NDArray[np.float64],
     calibration_id: str,
+    n_atoms: int = 1,
 ) -> Flag | None:
-    if threshold is None or value <= threshold.candidate:
+    if threshold is None:
         return None
-    failed = value > threshold.failed
-    bound = threshold.failed if failed else threshold.candidate
+    factor = _factor(threshold, n_atoms)
+    if value <= factor * threshold.candidate:
+        return None
+    failed = value > factor * threshold.failed
+    bound = factor * (threshold.failed if failed else threshold.candidate)
     return Flag(
         code=code,
         severity="failed" if failed else "candidate",
@@ -157,15 +166,9 @@ def _threshold_flag(
     )
 
 
-def _scaled(threshold: FlagThreshold | None, n_atoms: int) -> FlagThreshold | None:
-    if threshold is None or threshold.per == "structure":
-        return threshold
-    return threshold.model_copy(
-        update={
-            "candidate": n_atoms * threshold.candidate,
-            "failed": n_atoms * threshold.failed,
-        }
-    )
+def _factor(threshold: FlagThreshold, n_atoms: int) -> int:
+    """What the bounds of a threshold are multiplied by."""
+    return 1 if threshold.per == "structure" else n_atoms
 
 
 def _close_contact(graph: Graph, domain: TrainingDomain) -> Flag | None:
@@ -200,9 +203,11 @@ def _isolated_atom(graph: Graph, domain: TrainingDomain) -> Flag | None:
     A single atom of an element that training saw alone is what training saw.
     """
     isolated = isolated_atoms(graph)
+    if isolated.size == 0:
+        return None
     numbers = graph.structure.atomic_numbers[isolated]
     seen_alone = bool(np.isin(numbers, domain.isolated_elements).all())
-    if isolated.size == 0 or (seen_alone and graph.n_atoms == 1):
+    if seen_alone and graph.n_atoms == 1:
         return None
     return Flag(
         code="isolated-atom",

@@ -1,15 +1,15 @@
 """Labels: reference energies that come back, and what they teach about the next ones."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from posterion.api.dependencies import model_path
-from posterion.api.routes.predict import PredictCallDep
+from posterion.api.routes.predict import PredictCall
 
 router = APIRouter(prefix="/v1")
 
 
 @router.post("/models/{model}/versions/{version}/labels")
-async def label_version(call: PredictCallDep, model: str, version: str) -> Response:
+async def label_version(request: Request, model: str, version: str) -> Response:
     """Compare labels with one version, and say how far its energies can be trusted now."""
-    return await call.learn(model_path(model, version))
+    return await PredictCall(request).learn(model_path(model, version))

@@ -1,27 +1,21 @@
 """Predictions: energies, forces, stress and their uncertainty for some structures."""
 
 from collections.abc import Sequence
-from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from posterion.api.answer import Answer
 from posterion.api.backend import ModelIdentity
 from posterion.api.codec import DOCUMENTS, MediaType
-from posterion.api.dependencies import (
-    ModelPath,
-    PreferencesDep,
-    RecordDep,
-    ServiceDep,
-    model_path,
-)
+from posterion.api.dependencies import ModelPath, model_path, preferences, service_of
 from posterion.api.disconnect import run_while_connected
 from posterion.api.errors import problem_response
 from posterion.api.labels import check_state, judge, write_lesson
 from posterion.api.negotiation import check_if_match, reply_media_type, request_media_type
 from posterion.api.parsing import PredictWork
 from posterion.api.prediction import single_error
+from posterion.api.record import record_of
 from posterion.api.replies import version_headers
 
 router = APIRouter(prefix="/v1")
@@ -30,25 +24,16 @@ router = APIRouter(prefix="/v1")
 class PredictCall:
     """One request for evaluations: refused by its headers first, then read, evaluated, written."""
 
-    def __init__(
-        self,
-        request: Request,
-        service: ServiceDep,
-        record: RecordDep,
-        preferences: PreferencesDep,
-    ) -> None:
+    def __init__(self, request: Request) -> None:
         """Keep what the request brings.
 
         Args:
             request: The request; its body has not been read.
-            service: Answers it.
-            record: Takes note of it.
-            preferences: What its headers ask for.
         """
         self._request = request
-        self._service = service
-        self._record = record
-        self._preferences = preferences
+        self._service = service_of(request)
+        self._record = record_of(request.scope)
+        self._preferences = preferences(request)
 
     async def answer(self, path: ModelPath) -> Response:
         """Answer the request with one model.
@@ -128,22 +113,20 @@ class PredictCall:
         )
 
 
-PredictCallDep = Annotated[PredictCall, Depends()]
-
-
 @router.post("/predict")
-async def predict_default(call: PredictCallDep, service: ServiceDep) -> Response:
+async def predict_default(request: Request) -> Response:
     """Predict with the current version of the default model."""
-    return await call.answer(ModelPath(name=service.backend.default_model(), version=None))
+    default = service_of(request).backend.default_model()
+    return await PredictCall(request).answer(ModelPath(name=default, version=None))
 
 
 @router.post("/models/{model}/predict")
-async def predict_model(call: PredictCallDep, model: str) -> Response:
+async def predict_model(request: Request, model: str) -> Response:
     """Predict with the current version of a model."""
-    return await call.answer(model_path(model))
+    return await PredictCall(request).answer(model_path(model))
 
 
 @router.post("/models/{model}/versions/{version}/predict")
-async def predict_version(call: PredictCallDep, model: str, version: str) -> Response:
+async def predict_version(request: Request, model: str, version: str) -> Response:
     """Predict with one version of a model, named by digest, its beginning, or an alias."""
-    return await call.answer(model_path(model, version))
+    return await PredictCall(request).answer(model_path(model, version))

@@ -1,0 +1,93 @@
+"""Whether any two atoms are so close that they must be a mistake.
+
+Every structure of every request is asked this, and the answer is nearly always no. So this says
+no without listing pairs: two atoms nearer than d along three directions share a cell of a grid
+twice as wide as d, or of one of the seven grids shifted by half a cell.
+"""
+
+from itertools import product
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from posterion.structures.neighbors import SMALL, complete_cell
+
+_SHIFTS: Final = np.array(list(product((0.0, 0.5), repeat=3)))
+_CROWD: Final = 8
+"""More atoms than this in one cell are left to the search that lists pairs."""
+
+
+def contacts_possible(
+    positions: NDArray[np.float64],
+    cell: NDArray[np.float64] | None,
+    pbc: tuple[bool, bool, bool],
+    *,
+    distance: float,
+) -> bool:
+    """Whether two atoms may be closer than a distance.
+
+    Args:
+        positions: Shape ``(n_atoms, 3)``, Angstrom; need not be wrapped.
+        cell: Shape ``(3, 3)``, rows are lattice vectors; unused without periodicity.
+        pbc: Which directions are periodic.
+        distance: Angstrom.
+
+    Returns:
+        False only if no two atoms, images included, are closer; images of one and the same
+        atom are not looked at.
+    """
+    if cell is None or not any(pbc):
+        if len(positions) <= SMALL:
+            return _smallest_squared(positions) < distance * distance
+        along, heights = positions, np.ones(3)
+    else:
+        # Along the normals of the cell's faces no two atoms are farther apart than in space.
+        inverse = np.linalg.inv(complete_cell(cell, pbc))
+        heights = 1.0 / np.sqrt(np.einsum("ij,ij->j", inverse, inverse))
+        along = (positions @ inverse) * heights
+    periods = np.where(pbc, heights, np.inf)
+    n_cells = np.where(pbc, np.maximum(np.floor(heights / (2.0 * distance)), 1.0), np.inf)
+    width = np.where(pbc, heights / np.where(pbc, n_cells, 1.0), 2.0 * distance)
+    pairs = _sharing(along / width, n_cells)
+    if pairs is None:
+        return True
+    apart = along[pairs[0]] - along[pairs[1]]
+    apart -= np.where(pbc, heights, 0.0) * np.round(apart / periods)
+    return bool((np.abs(apart) < distance).all(axis=1).any())
+
+
+def _smallest_squared(positions: NDArray[np.float64]) -> float:
+    difference = positions[None, :, :] - positions[:, None, :]
+    squared = np.einsum("ijk,ijk->ij", difference, difference)
+    squared.flat[:: len(positions) + 1] = np.inf
+    return float(squared.min())
+
+
+def _sharing(
+    scaled: NDArray[np.float64], n_cells: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+    """Pairs of atoms that share a cell of one of the grids.
+
+    Args:
+        scaled: Coordinates in cells, shape ``(n_atoms, 3)``.
+        n_cells: Cells after which a direction repeats; infinite if it does not.
+
+    Returns:
+        Both atoms of every such pair, in any order, some pairs more than once; None if so many
+        share a cell that some must be close.
+    """
+    cells = np.floor(scaled + _SHIFTS[:, None, :])
+    cells -= np.floor(cells / n_cells) * np.where(np.isinf(n_cells), 0.0, n_cells)
+    # Far-off cells may get one number; a pair too many does no harm.
+    numbers = cells.astype(np.int64) @ np.array([1, 1_000_003, 998_244_353_003], dtype=np.int64)
+    order = np.argsort(numbers, axis=1)
+    ordered = np.take_along_axis(numbers, order, axis=1)
+    first, second = [order[0, :0]], [order[0, :0]]
+    for step in range(1, _CROWD + 1):
+        same = ordered[:, step:] == ordered[:, :-step]
+        if not same.any():
+            return np.concatenate(first), np.concatenate(second)
+        first.append(order[:, :-step][same])
+        second.append(order[:, step:][same])
+    return None
