@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -17,20 +16,21 @@ from posterion.api.backend import (
     Timing,
     VersionInfo,
 )
-from posterion.errors import DeadlineExceeded, PosterionError
+from posterion.errors import DeadlineExceeded
 from posterion.graph.batch import Graph
 from posterion.inference.loading import load_bank
 from posterion.inference.predictor import Predictor, StructureLimits
 from posterion.serving.batcher import Batcher
 from posterion.serving.cards import model_card
 from posterion.serving.formation import Cost
+from posterion.serving.group import Group, evaluate, kind_of
 from posterion.serving.metrics import BatchMetrics
 from posterion.serving.preparation import Preparation, prepare
 from posterion.serving.rollout import Rollout, RolloutPolicy
 from posterion.serving.self_check import check_predictions
 from posterion.serving.settings import ServeSettings
 from posterion.serving.work import Answers, BatcherLimits, Work
-from posterion.structures.evaluation import EvaluationOptions
+from posterion.structures.evaluation import EvaluationOptions, Priority
 from posterion.structures.prediction import Prediction
 from posterion.structures.structure import Structure
 from posterion_store import Manifest, Store
@@ -40,28 +40,11 @@ NOT_LOADED = "not loaded"
 PREPARATION_THREADS = 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
-    """What the structures of one batch share.
-
-    Attributes:
-        predictor: The bank in memory.
-        options: How it is evaluated.
-    """
-
-    predictor: Predictor
-    options: EvaluationOptions
-
-
 def resolve_device(settings: ServeSettings) -> Literal["cpu", "cuda"]:
     """Device to compute on; ``auto`` takes a GPU where there is one."""
     if settings.device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     return settings.device
-
-
-def _evaluate(group: Group, graphs: Sequence[Graph]) -> Sequence[Prediction | PosterionError]:
-    return group.predictor.evaluate(graphs, group.options)
 
 
 class InProcessBackend:
@@ -90,12 +73,14 @@ class InProcessBackend:
             ),
         )
         self._batcher: Batcher[Group, Graph, Prediction] = Batcher(
-            _evaluate,
+            evaluate,
             BatcherLimits(
                 bounds=settings.batch_bounds(self._device),
+                max_batch_seconds=settings.max_batch_seconds,
                 max_structures=settings.max_queued_structures,
                 stall_timeout_s=settings.stall_timeout_s,
             ),
+            kind_of=kind_of,
             observe=metrics.observe,
         )
         self._preparation = ThreadPoolExecutor(
@@ -104,6 +89,7 @@ class InProcessBackend:
         self._draining = False
         metrics.watch(
             n_waiting=lambda: self._batcher.n_waiting,
+            waiting_s=self._batcher.clearing_s,
             n_faults=lambda: len(self._rollout.faults),
             draining=lambda: self._draining,
         )
@@ -195,6 +181,7 @@ class InProcessBackend:
         options: EvaluationOptions,
         *,
         deadline_s: float | None,
+        priority: Priority = "interactive",
     ) -> PredictReply:
         """Evaluate structures; see ``Backend``."""
         deadline = None if deadline_s is None else time.monotonic() + deadline_s
@@ -209,7 +196,12 @@ class InProcessBackend:
                         self._preparation,
                         max_edges=self._settings.api.max_edges,
                     )
-                    answers = await self._submit(predictor, options, preparation, deadline)
+                    answers = await self._submit(
+                        Group(predictor=predictor, options=options),
+                        preparation,
+                        deadline,
+                        priority,
+                    )
             except TimeoutError as error:
                 raise DeadlineExceeded("the deadline passed before the answer") from error
         engine = predictor.engine(options)
@@ -259,12 +251,12 @@ class InProcessBackend:
 
     async def _submit(
         self,
-        predictor: Predictor,
-        options: EvaluationOptions,
+        group: Group,
         preparation: Preparation,
         deadline: float | None,
+        priority: Priority,
     ) -> Answers[Prediction]:
-        n_samples = predictor.n_samples_used(options)
+        n_samples = group.predictor.n_samples_used(group.options)
         works = [
             Work(
                 item=graph,
@@ -272,8 +264,7 @@ class InProcessBackend:
             )
             for graph in preparation.graphs
         ]
-        group = Group(predictor=predictor, options=options)
-        return await self._batcher.submit(group, works, deadline=deadline)
+        return await self._batcher.submit(group, works, deadline=deadline, priority=priority)
 
     def _load(self, name: str, digest: str) -> Predictor:
         """Load one version and check it; runs in a thread."""

@@ -55,9 +55,11 @@ class BatchRecord:
     Attributes:
         n_structures: Structures evaluated.
         cost: Their edges and atoms, times samples.
-        fill: Fraction of the bound on edges that was used; above 1 for one large structure.
+        fill: Fraction of the tighter bound, on edges or on time, that was used; above 1 for
+            one large structure.
         queue_s: How long each structure had waited, in seconds.
         evaluate_s: How long the device took.
+        predicted_s: How long it had been expected to take.
         n_splits: How often the batch was halved to isolate a failure.
         n_out_of_memory: How often it did not fit the device.
         error_codes: Code of each structure that failed.
@@ -68,6 +70,7 @@ class BatchRecord:
     fill: float
     queue_s: tuple[float, ...]
     evaluate_s: float
+    predicted_s: float
     n_splits: int
     n_out_of_memory: int
     error_codes: tuple[str, ...]
@@ -80,12 +83,14 @@ class BatcherLimits:
     Attributes:
         bounds: What one batch may cost; halved when the device runs out of memory.
         max_structures: Structures admitted at once, from preparation to answer.
+        max_batch_seconds: Predicted time up to which a batch grows, seconds.
         stall_timeout_s: A device that made no progress for so long is declared stuck; a
             costly batch is given more.
     """
 
     bounds: Cost
     max_structures: int = 4096
+    max_batch_seconds: float = 0.25
     stall_timeout_s: float = 60.0
 
 
