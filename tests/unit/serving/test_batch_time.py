@@ -29,7 +29,7 @@ def test_a_batch_grows_up_to_the_predicted_time() -> None:
     async def body(bench: Bench) -> None:
         await teach(bench)
         task = bench.send(*range(9), edges=10)
-        sizes = []
+        sizes: list[int] = []
         while sum(sizes) < 9:
             sizes.append(len(await bench.until_started()))
             bench.clock.now += PER_ITEM_S * sizes[-1]
