@@ -13,6 +13,7 @@ from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, TypeVar
 
 from posterion.errors import DeadlineExceeded, Draining, InternalError, PosterionError
@@ -85,6 +86,7 @@ class Batcher(Generic[GroupT, ItemT, ResultT]):
         self._wake = asyncio.Event()
         self._device = ThreadPoolExecutor(max_workers=1, thread_name_prefix="device")
         self._loop_task: asyncio.Task[None] | None = None
+        self._finished: Callable[[], None] | None = None
 
     def room(self, group: GroupT) -> Room:
         """How far the next batch of a group may grow."""
@@ -208,6 +210,7 @@ class Batcher(Generic[GroupT, ItemT, ResultT]):
         if self._loop_task is not None:
             self._loop_task.cancel()
             await asyncio.gather(self._loop_task, return_exceptions=True)
+        self._review()
         self._answer_with(self._line.clear(), Draining("the service was shut down"))
         self._device.shutdown(wait=False, cancel_futures=True)
 
@@ -218,11 +221,11 @@ class Batcher(Generic[GroupT, ItemT, ResultT]):
             batch = self._line.form(self.room, self._clock())
             if batch is None:
                 self._wake.clear()
+                await asyncio.sleep(0)  # whoever was just answered may ask again first
+                if not self._wake.is_set():
+                    self._review()
                 continue
-            late = DeadlineExceeded(
-                "the deadline passed in the queue, or could not be met any more"
-            )
-            self._answer_with(batch.expired, late)
+            self._answer_with(batch.expired, DeadlineExceeded("no time is left for an answer"))
             try:
                 await self._serve(batch)
             except asyncio.CancelledError:
@@ -245,40 +248,39 @@ class Batcher(Generic[GroupT, ItemT, ResultT]):
         def evaluate() -> Outcome[ResultT]:
             return evaluate_isolated(self._evaluate, batch.group, items)
 
-        outcome = await asyncio.get_running_loop().run_in_executor(self._device, evaluate)
+        evaluation = asyncio.get_running_loop().run_in_executor(self._device, evaluate)
+        self._review()
+        outcome = await evaluation
         elapsed = self._clock() - started
         for each, result in zip(batch.members, outcome.results, strict=True):
             if not each.answer.done():
                 queue_s = started - each.arrived
                 each.answer.set_result(_Done(result=result, queue_s=queue_s, evaluate_s=elapsed))
-        record = self._record(batch, outcome, started, elapsed)
-        self._experience.learn(self._kind_of(batch.group), batch, outcome, elapsed)
-        self._observe(record)
+        self._finished = partial(self._learn, batch, outcome, started, elapsed)
+        if outcome.too_large:
+            self._review()
 
-    def _record(
+    def _review(self) -> None:
+        """Learn from the last batch, while the device is busy with the next or with nothing.
+
+        What did not fit the memory is learnt at once: the next batch must be smaller.
+        """
+        finished, self._finished = self._finished, None
+        if finished is not None:
+            try:
+                finished()
+            except Exception:
+                logger.exception("nothing could be learnt from a batch")
+
+    def _learn(
         self,
         batch: Batch[GroupT, ItemT, _Done[ResultT]],
         outcome: Outcome[ResultT],
         started: float,
         elapsed: float,
-    ) -> BatchRecord:
-        predicted_s = batch.room.seconds(batch.cost)
-        return BatchRecord(
-            n_structures=len(batch.members),
-            cost=batch.cost,
-            fill=max(
-                batch.cost.edges / batch.room.memory.edges,
-                predicted_s / batch.room.max_seconds,
-            ),
-            queue_s=tuple(started - each.arrived for each in batch.members),
-            evaluate_s=elapsed,
-            predicted_s=predicted_s,
-            n_splits=outcome.n_splits,
-            n_out_of_memory=len(outcome.too_large),
-            error_codes=tuple(
-                each.code for each in outcome.results if isinstance(each, PosterionError)
-            ),
-        )
+    ) -> None:
+        self._experience.learn(self._kind_of(batch.group), batch, outcome, elapsed)
+        self._observe(BatchRecord.of(batch, outcome, started=started, elapsed_s=elapsed))
 
     def _answer_with(
         self, waiting: Sequence[Waiting[ItemT, _Done[ResultT]]], error: PosterionError

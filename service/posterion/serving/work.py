@@ -2,10 +2,11 @@
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from posterion.errors import PosterionError
-from posterion.serving.formation import Cost
+from posterion.serving.formation import Batch, Cost
+from posterion.serving.isolation import Outcome
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
@@ -74,6 +75,32 @@ class BatchRecord:
     n_splits: int
     n_out_of_memory: int
     error_codes: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls, batch: Batch[Any, Any, Any], outcome: Outcome[Any], *, started: float, elapsed_s: float
+    ) -> "BatchRecord":
+        """Describe a batch.
+
+        Args:
+            batch: What was evaluated.
+            outcome: What became of it.
+            started: Clock reading at which it went to the device.
+            elapsed_s: Time that it took.
+        """
+        room, predicted_s = batch.room, batch.room.seconds(batch.cost)
+        errors = (each for each in outcome.results if isinstance(each, PosterionError))
+        return cls(
+            n_structures=len(batch.members),
+            cost=batch.cost,
+            fill=max(batch.cost.edges / room.memory.edges, predicted_s / room.max_seconds),
+            queue_s=tuple(started - each.arrived for each in batch.members),
+            evaluate_s=elapsed_s,
+            predicted_s=predicted_s,
+            n_splits=outcome.n_splits,
+            n_out_of_memory=len(outcome.too_large),
+            error_codes=tuple(each.code for each in errors),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
