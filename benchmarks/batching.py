@@ -94,7 +94,7 @@ async def serve_batch(device: SyntheticDevice, *, wait_s: float) -> AsyncIterato
         # A queue that is abandoned with requests in it complains; what it left is counted.
         asyncio.get_running_loop().set_exception_handler(lambda _loop, _context: None)
         pool.shutdown(wait=True, cancel_futures=True)
-    context._INTERNAL_REPLICA_CONTEXT = None  # noqa: SLF001 - as above
+    context._INTERNAL_REPLICA_CONTEXT = None  # type: ignore[assignment]  # noqa: SLF001 - as above
 
 
 def row(contender: Contender, *, seconds: float, seed: int) -> Row:
@@ -204,8 +204,8 @@ def _arguments() -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--rounds", type=int, default=3, help="turns of each contender (3)")
-    parser.add_argument("--seconds", type=float, default=3.0, help="of each load in a turn (3)")
+    parser.add_argument("--rounds", type=int, default=2, help="turns of each contender (2)")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each load in a turn (2)")
     parser.add_argument("--quick", action="store_true", help="one short turn, nothing written")
     parser.add_argument("--output", type=Path, default=RESULTS / "queues.json")
     return parser.parse_args()

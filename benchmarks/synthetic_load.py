@@ -11,6 +11,7 @@ import numpy as np
 
 FIXED_S: Final = 0.030
 PER_STRUCTURE_S: Final = 0.001
+LATE_S: Final = 0.001
 
 Ask = Callable[[], Awaitable[object]]
 """Sends one structure and returns with its answer."""
@@ -30,9 +31,17 @@ class SyntheticDevice:
     def __call__(self, _group: str, items: Sequence[int]) -> Sequence[int]:
         """Evaluate the items; blocks, as a GPU does, and holds no lock of Python's."""
         with self._turn:
-            time.sleep(FIXED_S + PER_STRUCTURE_S * len(items))
+            _wait(FIXED_S + PER_STRUCTURE_S * len(items))
             self.sizes.append(len(items))
         return list(items)
+
+
+def _wait(seconds: float) -> None:
+    """Take exactly so long: the system wakes a sleeper up to a millisecond late."""
+    ends = time.perf_counter() + seconds
+    time.sleep(max(0.0, seconds - LATE_S))
+    while time.perf_counter() < ends:
+        time.sleep(0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
