@@ -123,7 +123,7 @@ def main() -> int:
     n_batches = 10 if given.quick else given.batches
     engines: dict[str, JsonValue] = {"fused": measure(predictor, "float32", n_batches=n_batches)}
     if not given.quick:
-        engines["reference"] = measure(predictor, "float64", n_batches=60)
+        engines["reference"] = measure(predictor, "float64", n_batches=40)
     print(json.dumps(engines, indent=1))
     if not given.quick:
         document = {**stamp(("posterion", "torch", "numba")), "engines": engines}

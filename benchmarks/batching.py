@@ -14,7 +14,8 @@ contender has the same one and only the queue in front of it differs. Contenders
 Load: structures that arrive at random, 230 per second (open loop: how long do they wait?),
 and 16 clients that send the next structure after each answer (closed loop: how many are
 answered?). No cluster, no network. Reported are medians over rounds, and of ratios within a
-round; requests without an answer one second after the end count with the time they waited.
+round, beside what a perfect queue would reach. A request without an answer one second after
+the end counts with the time that it waited.
 """
 
 import argparse
@@ -37,7 +38,16 @@ from ray.serve._private.config import DeploymentConfig
 from ray.serve.schema import ReplicaRank
 
 from benchmarks.stamp import stamp
-from benchmarks.synthetic_load import Ask, SyntheticDevice, closed_loop, open_loop
+from benchmarks.synthetic_load import (
+    FIXED_S,
+    PER_STRUCTURE_S,
+    Ask,
+    SyntheticDevice,
+    arrivals,
+    closed_loop,
+    open_loop,
+    perfect_queue,
+)
 from posterion.serving.batcher import Batcher
 from posterion.serving.formation import Cost
 from posterion.serving.work import BatcherLimits, Work
@@ -179,6 +189,19 @@ def ratios(measured: list[dict[str, Row]]) -> dict[str, Row]:
     return found
 
 
+def perfect(*, n_rounds: int, seconds: float) -> dict[str, JsonValue]:
+    """What no queue can beat on this device: both loads, and the arrivals of these rounds."""
+    loads = [
+        perfect_queue(arrivals(rate=RATE, seconds=seconds, seed=1 + number))
+        for number in range(n_rounds)
+    ]
+    return {
+        "open_p50_ms": float(f"{np.median([load.quantile_ms(0.5) for load in loads]):.4g}"),
+        "open_p99_ms": float(f"{np.median([load.quantile_ms(0.99) for load in loads]):.4g}"),
+        "closed_per_s": float(f"{N_CLIENTS / (FIXED_S + N_CLIENTS * PER_STRUCTURE_S):.4g}"),
+    }
+
+
 def measure(*, waits_s: tuple[float, ...], n_rounds: int, seconds: float) -> dict[str, JsonValue]:
     """Scan, then let the best, the default and ours take turns."""
     scanned = scan(waits_s, seconds=seconds)
@@ -190,6 +213,7 @@ def measure(*, waits_s: tuple[float, ...], n_rounds: int, seconds: float) -> dic
     return {
         "scan_of_serve_batch": {f"{wait_s:g} s": dict(each) for wait_s, each in scanned.items()},
         "medians": {name: dict(each) for name, each in medians(measured).items()},
+        "perfect_queue": perfect(n_rounds=n_rounds, seconds=seconds),
         "ratios": {name: dict(each) for name, each in ratios(measured).items()},
         "n_rounds": n_rounds,
         "seconds_per_load": seconds,

@@ -64,6 +64,45 @@ class Load:
         return 1e3 * float(np.quantile(self.latencies_s, q))
 
 
+def arrivals(*, rate: float, seconds: float, seed: int) -> list[float]:
+    """Random moments: times between two are exponential.
+
+    Args:
+        rate: Mean number per second.
+        seconds: Until when.
+        seed: Of the moments.
+
+    Returns:
+        Seconds from the beginning, ascending.
+    """
+    rng = np.random.default_rng(seed)
+    moments: list[float] = []
+    at = 0.0
+    while (at := at + rng.exponential(1.0 / rate)) < seconds:
+        moments.append(at)
+    return moments
+
+
+def perfect_queue(moments: Sequence[float]) -> Load:
+    """What clients would see of a device that takes along, at once, all that wait when it is free.
+
+    Args:
+        moments: When structures arrive, seconds, ascending.
+
+    Returns:
+        The same as of a measurement in which nothing but the device takes time.
+    """
+    latencies: list[float] = []
+    free, first = 0.0, 0
+    while first < len(moments):
+        starts = max(free, moments[first])
+        last = int(np.searchsorted(moments, starts, side="right"))
+        free = starts + FIXED_S + PER_STRUCTURE_S * (last - first)
+        latencies.extend(free - at for at in moments[first:last])
+        first = last
+    return Load(latencies_s=tuple(latencies), n_unanswered=0, answered_per_s=len(latencies) / free)
+
+
 async def open_loop(
     ask: Ask, *, rate: float, seconds: float, seed: int, grace_s: float = 1.0
 ) -> Load:
@@ -71,7 +110,7 @@ async def open_loop(
 
     Args:
         ask: Sends one structure.
-        rate: Mean requests per second; times between two are exponential.
+        rate: Mean requests per second.
         seconds: How long to send.
         seed: Of the moments.
         grace_s: How long to wait for the last answers.
@@ -80,7 +119,6 @@ async def open_loop(
         What the clients saw.
     """
     clock = asyncio.get_running_loop().time
-    rng = np.random.default_rng(seed)
     latencies: list[float] = []
     tasks: dict[asyncio.Task[None], float] = {}
 
@@ -88,8 +126,9 @@ async def open_loop(
         await ask()
         latencies.append(clock() - due)
 
-    began = due = clock()
-    while (due := due + rng.exponential(1.0 / rate)) < began + seconds:
+    began = clock()
+    for moment in arrivals(rate=rate, seconds=seconds, seed=seed):
+        due = began + moment
         await asyncio.sleep(max(0.0, due - clock()))
         tasks[asyncio.create_task(one(due))] = due
     await asyncio.wait(tasks, timeout=grace_s)

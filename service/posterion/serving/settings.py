@@ -22,7 +22,7 @@ from posterion_store.names import DEFAULT_ALIAS, check_alias, check_name
 Device = Literal["auto", "cpu", "cuda"]
 Ingress = Literal["haproxy", "ray"]
 
-CPU_BATCH = Cost(edges=16_384, atoms=16_384)
+CPU_BATCH = Cost(edges=65_536, atoms=65_536)
 CUDA_BATCH = Cost(edges=262_144, atoms=262_144)
 
 

@@ -5,7 +5,13 @@ import asyncio
 import pytest
 
 from benchmarks.batching import best_waits, measure, medians, ratios
-from benchmarks.synthetic_load import FIXED_S, PER_STRUCTURE_S, closed_loop, open_loop
+from benchmarks.synthetic_load import (
+    FIXED_S,
+    PER_STRUCTURE_S,
+    closed_loop,
+    open_loop,
+    perfect_queue,
+)
 
 
 def test_a_short_run_measures_every_contender() -> None:
@@ -17,6 +23,12 @@ def test_a_short_run_measures_every_contender() -> None:
     assert isinstance(ours, dict)
     # One batch of all clients takes 46 ms; a hundred of the shortest would take 310 ms each.
     assert 1e3 * (FIXED_S + 16 * PER_STRUCTURE_S) <= float(str(ours["closed_p50_ms"])) < 300.0
+
+
+def test_a_perfect_queue_takes_along_what_waits() -> None:
+    # The first goes alone, 31 ms; the next two arrive meanwhile and go together, 32 ms.
+    load = perfect_queue([0.0, 0.01, 0.02])
+    assert load.latencies_s == pytest.approx((0.031, 0.053, 0.043))
 
 
 def test_a_request_without_an_answer_counts_with_the_time_that_it_waited() -> None:
