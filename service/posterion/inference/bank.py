@@ -3,8 +3,7 @@
 Engines differ in speed and precision only; the predictor reduces what any of them answers.
 """
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Final, Protocol
 
 import torch
@@ -54,7 +53,8 @@ class BankEngine(Protocol):
         """Evaluate samples ``first`` to ``n_samples``, exclusive, or to the last if None.
 
         Raises:
-            MemoryError: If the batch does not fit the device.
+            MemoryError: If the batch does not fit the device; or what torch raises then,
+                see `posterion.inference.memory`.
         """
         ...
 
@@ -82,10 +82,9 @@ class ReferenceEngine:
     ) -> NetworkOutputs:
         """See `BankEngine`."""
         samples = self._parameters[chosen_samples(self.n_samples, first, n_samples)]
-        with python_memory_error():
-            return _concatenate(
-                self._function.evaluate_one(sample, batch, stress=stress) for sample in samples
-            )
+        return _concatenate(
+            self._function.evaluate_one(sample, batch, stress=stress) for sample in samples
+        )
 
 
 class VectorizedEngine:
@@ -122,20 +121,10 @@ class VectorizedEngine:
         samples = self._parameters[chosen_samples(self.n_samples, first, n_samples)]
         sample_bytes = _sample_bytes(self._function.config, n_edges=batch.edge_index.shape[1])
         at_once = max(1, self._memory_bytes // sample_bytes)
-        with python_memory_error():
-            return _concatenate(
-                self._function.evaluate(chunk, batch, stress=stress)
-                for chunk in torch.split(samples, at_once)
-            )
-
-
-@contextmanager
-def python_memory_error() -> Iterator[None]:
-    """Turn the device's own out-of-memory error into Python's."""
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise MemoryError(str(error)) from error
+        return _concatenate(
+            self._function.evaluate(chunk, batch, stress=stress)
+            for chunk in torch.split(samples, at_once)
+        )
 
 
 def _checked(function: NetworkFunction, parameters: Tensor, dtype: torch.dtype) -> NetworkFunction:

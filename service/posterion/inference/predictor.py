@@ -18,6 +18,7 @@ from posterion.inference.adaptive import evaluate_adaptively
 from posterion.inference.bank import BankEngine
 from posterion.inference.engine_choice import EngineSetting, choose_engine
 from posterion.inference.loading import SampleBank
+from posterion.inference.memory import python_memory_error
 from posterion.inference.reduction import Reduction
 from posterion.inference.structure_checks import StructureChecks, StructureLimits
 from posterion.structures.evaluation import EvaluationOptions, Precision
@@ -224,12 +225,15 @@ class Predictor:
             return []
         engine = self._engines[options.precision]
         stress = options.stress and any(graph.structure.fully_periodic for graph in graphs)
-        with self._turn:
-            if options.adaptive:
-                return evaluate_adaptively(engine, graphs, options, self._reduction, stress=stress)
-            batch = collate(graphs, dtype=engine.dtype, device=engine.device)
-            outputs = engine.evaluate(batch, n_samples=n_samples, stress=stress)
-        return self._reduction.reduce(outputs, graphs, options)
+        with python_memory_error():
+            with self._turn:
+                if options.adaptive:
+                    return evaluate_adaptively(
+                        engine, graphs, options, self._reduction, stress=stress
+                    )
+                batch = collate(graphs, dtype=engine.dtype, device=engine.device)
+                outputs = engine.evaluate(batch, n_samples=n_samples, stress=stress)
+            return self._reduction.reduce(outputs, graphs, options)
 
     def predict(
         self, structures: Sequence[Structure], options: EvaluationOptions

@@ -23,7 +23,7 @@ Device = Literal["auto", "cpu", "cuda"]
 Engine = Literal["auto", "triton"]
 Ingress = Literal["haproxy", "ray"]
 
-CPU_BATCH = Cost(edges=16_384, atoms=16_384)
+CPU_BATCH = Cost(edges=65_536, atoms=65_536)
 CUDA_BATCH = Cost(edges=262_144, atoms=262_144)
 
 
@@ -63,6 +63,8 @@ class ServeSettings(BaseModel):
         ingress: What accepts connections in front of the replicas; Ray Serve only.
         batch_edges: Most edges times samples in one batch; None = by device.
         batch_atoms: Most atoms times samples in one batch; None = by device.
+        max_batch_seconds: Predicted time up to which a batch grows; never less than four times
+            what a batch takes whatever is in it.
         max_queued_structures: Structures being served at once, waiting ones included.
         n_old_versions: Versions besides the served ones that stay in memory.
         poll_interval_s: How often the store is asked for a moved alias.
@@ -92,6 +94,7 @@ class ServeSettings(BaseModel):
     ingress: Ingress = "haproxy"
     batch_edges: PositiveInt | None = None
     batch_atoms: PositiveInt | None = None
+    max_batch_seconds: PositiveFloat = 0.25
     max_queued_structures: PositiveInt = 4096
     n_old_versions: int = Field(default=2, ge=0)
     poll_interval_s: PositiveFloat = 1.0

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from posterion.graph.batch import GraphBatch
-from posterion.inference.bank import chosen_samples, memory_budget, python_memory_error
+from posterion.inference.bank import chosen_samples, memory_budget
 from posterion.inference.coupling import AngularColumns
 from posterion.inference.device_kernels.edges import DeviceEdgeDescriber, DeviceEdges
 from posterion.inference.device_kernels.kernel import check_device
@@ -76,18 +76,17 @@ class TritonEngine:
     ) -> NetworkOutputs:
         """See `BankEngine`."""
         used = chosen_samples(self.n_samples, first, n_samples)
-        with python_memory_error():
-            edges = self._describe(batch)
-            at_once = max(1, self._memory_bytes // self._sample_bytes(edges))
-            raw = [
-                self._run(
-                    samples_of(self._frozen, slice(start, min(start + at_once, used.stop))),
-                    edges,
-                    batch.n_structures,
-                )
-                for start in range(used.start, used.stop, at_once)
-            ]
-            return self._units(joined(raw), batch, stress=stress)
+        edges = self._describe(batch)
+        at_once = max(1, self._memory_bytes // self._sample_bytes(edges))
+        raw = [
+            self._run(
+                samples_of(self._frozen, slice(start, min(start + at_once, used.stop))),
+                edges,
+                batch.n_structures,
+            )
+            for start in range(used.start, used.stop, at_once)
+        ]
+        return self._units(joined(raw), batch, stress=stress)
 
     def _run(self, frozen: FrozenNetwork, edges: DeviceEdges, n_structures: int) -> RawOutputs:
         """Forward and reverse pass of some samples."""
