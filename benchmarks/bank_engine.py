@@ -1,6 +1,7 @@
 """What does a bank of K posterior networks cost, against what everyone does?
 
     python -m benchmarks.bank_engine --data DIR [--compiled] [--case NAME]
+    python -m benchmarks.bank_engine --data DIR --threads
     python -m benchmarks.bank_engine --quick
 
 One thread, pinned to one core, processor time, float32. Contenders take turns within every
@@ -12,6 +13,9 @@ round, and what is reported are medians over rounds of ratios within a round, wi
   (``--compiled``; minutes per case);
 - vectorized: torch.func.vmap and one reverse pass;
 - fused: the product's engine.
+
+``--threads`` asks another question: the wall time of the product's engine with one thread and
+with two, not pinned. It means something where two cores are free.
 """
 
 import argparse
@@ -101,7 +105,11 @@ def compiled_network(function: NetworkFunction, prepared: Prepared) -> Callable[
 
 
 def interleaved(
-    runs: Mapping[str, Run], *, n_rounds: int, seconds: float
+    runs: Mapping[str, Run],
+    *,
+    n_rounds: int,
+    seconds: float,
+    clock: Callable[[], float] = time.process_time,
 ) -> dict[str, list[float]]:
     """Processor time of every contender in every round, after one round to warm up."""
     times: dict[str, list[float]] = {name: [] for name in runs}
@@ -110,9 +118,9 @@ def interleaved(
     started = time.monotonic()
     for _ in range(n_rounds):
         for name, run in runs.items():
-            begun = time.process_time()
+            begun = clock()
             run()
-            times[name].append(time.process_time() - begun)
+            times[name].append(clock() - begun)
         if time.monotonic() - started > seconds:
             break
     return times
@@ -177,6 +185,29 @@ def batch_scaling(case: Case, data: Path | None, *, n_rounds: int) -> dict[str, 
     return {size: quartiles(1e3 / int(size) * np.array(each)) for size, each in times.items()}
 
 
+def thread_scaling(case: Case, data: Path | None, *, n_rounds: int) -> dict[str, JsonValue]:
+    """Wall time of the fused engine on one thread and on two, in turns."""
+    prepared = prepare(case, data)
+    engines = {
+        n: FusedEngine(prepared.config, prepared.reference, prepared.parameters, n_threads=n)
+        for n in (1, 2)
+    }
+    runs: dict[str, Run] = {
+        str(n): lambda engine=engine: engine.evaluate(  # type: ignore[misc]
+            prepared.batch, n_samples=None, stress=False
+        )
+        for n, engine in engines.items()
+    }
+    times = interleaved(runs, n_rounds=n_rounds, seconds=SECONDS_PER_CASE, clock=time.perf_counter)
+    one, two = (np.array(times[key]) for key in ("1", "2"))
+    return {
+        "wall_milliseconds": {key: quartiles(1e3 * np.array(each)) for key, each in times.items()},
+        "speed_up": quartiles(one / two),
+        "n_rounds": len(one),
+        "n_samples": case.n_samples,
+    }
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.bank_engine",
@@ -186,9 +217,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="folder of the data sets")
     parser.add_argument("--case", action="append", choices=[case.name for case in CASES])
     parser.add_argument("--compiled", action="store_true", help="compile one network as well")
+    parser.add_argument("--threads", action="store_true", help="one thread against two instead")
     parser.add_argument("--quick", action="store_true", help="one small case, three rounds")
-    parser.add_argument("--output", type=Path, default=RESULTS / "cpu.json")
+    parser.add_argument("--output", type=Path, help="default: results/bank_engine/cpu.json")
     given = parser.parse_args()
+    given.output = given.output or RESULTS / ("threads.json" if given.threads else "cpu.json")
     if given.data is None and not given.quick:
         parser.error("--data is needed: aspirin and water are read from the data sets")
     return given
@@ -198,31 +231,37 @@ def main() -> int:
     """Measure, print, write."""
     given = _arguments()
     torch.set_num_threads(1)
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    if not given.threads:
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     chosen = [case for case in CASES if not given.case or case.name in given.case]
     if given.quick:
         chosen = [case for case in chosen if case.molecule == "ethanol"][:1]
     n_rounds = 3 if given.quick else N_ROUNDS
     cases: dict[str, JsonValue] = {}
     for case in chosen:
-        document = measured(case, given.data, compiled=given.compiled, n_rounds=n_rounds)
+        if given.threads:
+            document = thread_scaling(case, given.data, n_rounds=n_rounds)
+        else:
+            document = measured(case, given.data, compiled=given.compiled, n_rounds=n_rounds)
         cases[case.name] = document
-        print(f"{case.name}: {json.dumps(document['ratios'])}", flush=True)
+        print(f"{case.name}: {json.dumps(document.get('ratios', document))}", flush=True)
     result: dict[str, JsonValue] = {
         "format_version": 1,
         "cases": cases,
-        "gemm_gflop_per_s": gemm_gflops(),
         "load_average": list(os.getloadavg()),
         "created_at": utc_now(),
         "hardware": hardware(torch.device("cpu")),
         "torch": torch.__version__,
     }
-    if not given.quick:
+    if given.quick:
+        return 0
+    if not given.threads:
+        result["gemm_gflop_per_s"] = gemm_gflops()
         result["milliseconds_per_structure"] = batch_scaling(
             CASES[1], given.data, n_rounds=n_rounds
         )
-        given.output.parent.mkdir(parents=True, exist_ok=True)
-        given.output.write_text(json.dumps(result, indent=1, sort_keys=True) + "\n")
+    given.output.parent.mkdir(parents=True, exist_ok=True)
+    given.output.write_text(json.dumps(result, indent=1, sort_keys=True) + "\n")
     return 0
 
 

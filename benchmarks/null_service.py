@@ -27,7 +27,7 @@ from posterion.api.backend import (
 from posterion.api.stepper import StepReply, StepsRequest
 from posterion.observability.metrics import ServiceMetrics
 from posterion.serving.settings import ServeSettings
-from posterion.structures.evaluation import EvaluationOptions
+from posterion.structures.evaluation import EvaluationOptions, Priority
 from posterion.structures.prediction import FloatArray, Prediction, Uncertainty
 from posterion.structures.structure import Structure
 
@@ -98,6 +98,7 @@ class NullBackend:
         options: EvaluationOptions,  # noqa: ARG002
         *,
         deadline_s: float | None,  # noqa: ARG002
+        priority: Priority = "interactive",  # noqa: ARG002
     ) -> PredictReply:
         """Zeros for every structure."""
         return PredictReply(

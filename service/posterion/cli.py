@@ -96,6 +96,14 @@ def serve(  # noqa: PLR0913 - one parameter per option
     in_process: InProcess = False,
     replicas: Annotated[int, typer.Option(min=1, help="Replicas (Ray Serve only).")] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    engine: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|triton",
+            help="Engine of single precision. triton: needs a GPU and the extra `gpu`; no GPU "
+            "has run it yet.",
+        ),
+    ] = "auto",
     n_cpus: Annotated[int, typer.Option("--cpus", min=1, help="Threads per replica.")] = 1,
     ingress: Annotated[
         str | None,
@@ -134,6 +142,7 @@ def serve(  # noqa: PLR0913 - one parameter per option
         "in_process": in_process,
         "replicas": replicas,
         "device": device,
+        "engine": engine,
         "n_cpus": n_cpus,
     }
     chosen = {"store": store, "ingress": ingress, "startup_timeout_s": startup_timeout_s}

@@ -9,6 +9,7 @@ from posterion.errors import PosterionError
 from posterion.serving.batcher import Batcher
 from posterion.serving.formation import Cost
 from posterion.serving.work import BatcherLimits, BatchRecord, Work
+from posterion.structures.evaluation import Priority
 
 PATIENCE_S = 30.0
 
@@ -70,12 +71,16 @@ class Bench:
         *items: int,
         group: str = "a",
         edges: int = 1,
+        atoms: int = 1,
         deadline: float | None = None,
+        priority: Priority = "interactive",
     ) -> "asyncio.Task[tuple[int | PosterionError, ...]]":
         async def submit() -> tuple[int | PosterionError, ...]:
             with self.batcher.admission(len(items)):
-                works = [Work(item=each, cost=Cost(edges=edges, atoms=1)) for each in items]
-                answers = await self.batcher.submit(group, works, deadline=deadline)
+                works = [Work(item=each, cost=Cost(edges=edges, atoms=atoms)) for each in items]
+                answers = await self.batcher.submit(
+                    group, works, deadline=deadline, priority=priority
+                )
             return answers.results
 
         return asyncio.create_task(submit())
@@ -99,6 +104,7 @@ def on_bench(
     max_structures: int = 10_000,
     memory: int = 1_000_000,
     poison: frozenset[int] = frozenset(),
+    max_batch_seconds: float = 1e6,
 ) -> None:
     """Run ``body`` with a fresh bench and stop its batcher afterwards."""
 
@@ -109,6 +115,7 @@ def on_bench(
         limits = BatcherLimits(
             bounds=Cost(edges=edges, atoms=atoms),
             max_structures=max_structures,
+            max_batch_seconds=max_batch_seconds,
             stall_timeout_s=60.0,
         )
         batcher: Batcher[str, int, int] = Batcher(

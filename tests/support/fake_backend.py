@@ -21,7 +21,7 @@ from posterion.api.backend import (
 )
 from posterion.api.stepper import Stepper, StepReply, StepsRequest
 from posterion.errors import PosterionError, UnknownModel, UnsupportedElement
-from posterion.structures.evaluation import EvaluationOptions
+from posterion.structures.evaluation import EvaluationOptions, Priority
 from posterion.structures.prediction import Flag, FloatArray, Prediction, SampleOutputs, Uncertainty
 from posterion.structures.structure import Structure
 
@@ -51,6 +51,7 @@ class SpringBackend:
         poison: If set, every energy is this.
         reached: Set when a ``predict`` has begun.
         calls: Arguments of each ``predict``: structures, options, deadline.
+        priorities: Priority of each ``predict``.
         cancelled: Set when a ``predict`` was cancelled.
         lifecycle: Names of the lifespan calls so far.
         told_of_drain: Ends the sessions.
@@ -67,6 +68,7 @@ class SpringBackend:
     calls: list[tuple[tuple[Structure, ...], EvaluationOptions, float | None]] = field(
         default_factory=list
     )
+    priorities: list[Priority] = field(default_factory=list)
     cancelled: bool = False
     lifecycle: list[str] = field(default_factory=list)
     told_of_drain: Callable[[], None] = field(default=lambda: None)
@@ -140,8 +142,10 @@ class SpringBackend:
         options: EvaluationOptions,
         *,
         deadline_s: float | None,
+        priority: Priority = "interactive",
     ) -> PredictReply:
         self.calls.append((tuple(structures), options, deadline_s))
+        self.priorities.append(priority)
         self.reached.set()
         if self.hold is not None:
             await self._wait(self.hold)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from posterion.errors import PosterionError
-from posterion.structures.evaluation import EvaluationOptions
+from posterion.structures.evaluation import EvaluationOptions, Priority
 from posterion.structures.prediction import Prediction
 from posterion.structures.structure import Structure
 
@@ -185,6 +185,7 @@ class Backend(Protocol):
         options: EvaluationOptions,
         *,
         deadline_s: float | None,
+        priority: Priority = "interactive",
     ) -> PredictReply:
         """Evaluate structures; cancelling the call drops the work still queued.
 
@@ -194,6 +195,7 @@ class Backend(Protocol):
             structures: At least one.
             options: Shared by all structures.
             deadline_s: Seconds from now after which no answer is wanted; None = none.
+            priority: Who waits for the answer; bulk structures yield to interactive ones.
 
         Returns:
             One result per structure, in order; errors of one structure are values.
@@ -203,7 +205,7 @@ class Backend(Protocol):
             NotReady: The bank is still loading.
             Overloaded: The queue is full.
             Draining: The service is shutting down.
-            DeadlineExceeded: The deadline passed first.
+            DeadlineExceeded: The deadline passed first, or is bound to.
         """
         ...
 

@@ -50,6 +50,7 @@ def parse_labels(document: object, settings: ApiSettings) -> LabelWork:
         precision=request.precision,
         n_samples=request.n_samples,
         deadline_ms=request.deadline_ms,
+        priority=request.priority,
     )
     return LabelWork(request=request, predict=read_predict(predict, settings))
 

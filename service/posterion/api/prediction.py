@@ -157,7 +157,12 @@ class Predictions:
         try:
             async with asyncio.timeout(deadline_s) as scope:
                 reply = await self._backend.predict(
-                    model.name, version, structures, work.request.options, deadline_s=deadline_s
+                    model.name,
+                    version,
+                    structures,
+                    work.request.options,
+                    deadline_s=deadline_s,
+                    priority=work.request.priority,
                 )
         except TimeoutError:
             if not scope.expired():

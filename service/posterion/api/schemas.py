@@ -4,7 +4,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, StrictBool, WithJsonSchema
 
-from posterion.structures.evaluation import EvaluationOptions, Precision, SamplesDetail
+from posterion.structures.evaluation import EvaluationOptions, Precision, Priority, SamplesDetail
 from posterion.structures.units import EnergyUnit, LengthUnit, UnitSystem
 
 Output = Literal["energy", "forces", "stress", "uncertainty"]
@@ -149,6 +149,13 @@ class EvaluationRequest(WireModel):
 
     deadline_ms: Annotated[float, Field(gt=0)] | None = Field(
         default=None, description="Milliseconds after arrival when the answer is worthless."
+    )
+    priority: Priority = Field(
+        default="interactive",
+        description=(
+            "Who waits: interactive = a simulation for its next step; bulk = a job, whose "
+            "structures fill what room interactive ones leave."
+        ),
     )
 
 

@@ -6,6 +6,7 @@ next. The mean over more samples is another energy surface, so structures of one
 should not be answered this way: it is made for screening.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -23,8 +24,8 @@ from posterion.uncertainty.flags import latent_flags, undecided
 
 FIRST_RUNG: Final = 4
 BAND: Final = 0.5
-"""A spread within a factor of e^0.5 of a threshold is near it: the standard deviation of four
-samples is known to some 40 %."""
+"""A spread of four samples within a factor of e^0.5 of a threshold is near it: the standard
+deviation of so few is known to some 40 %."""
 
 
 def rungs(n_samples: int, *, fewest: int) -> list[int]:
@@ -98,6 +99,14 @@ def _scores(known: Sequence[Answers]) -> NDArray[np.float64] | None:
     return np.concatenate(scores) if scores else None
 
 
+def band(n_samples: int) -> float:
+    """How near a threshold leaves a flag open, in natural logarithms of the spread.
+
+    The standard deviation of K samples is known to 1 / sqrt(2 (K - 1)) of itself.
+    """
+    return BAND * math.sqrt((FIRST_RUNG - 1) / max(1, n_samples - 1))
+
+
 def _open(answers: Answers, graph: Graph, reduction: Reduction) -> bool:
     n_samples = len(answers.energies)
     if not answers.finite or n_samples < reduction.calibration.fewest_samples:
@@ -116,5 +125,5 @@ def _open(answers: Answers, graph: Graph, reduction: Reduction) -> bool:
         n_atoms=graph.n_atoms,
         n_samples=n_samples,
         calibration=reduction.calibration,
-        band=BAND,
+        band=band(n_samples),
     )

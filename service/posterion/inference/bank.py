@@ -3,8 +3,7 @@
 Engines differ in speed and precision only; the predictor reduces what any of them answers.
 """
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Final, Protocol
 
 import torch
@@ -54,7 +53,8 @@ class BankEngine(Protocol):
         """Evaluate samples ``first`` to ``n_samples``, exclusive, or to the last if None.
 
         Raises:
-            MemoryError: If the batch does not fit the device.
+            MemoryError: If the batch does not fit the device; or what torch raises then,
+                see `posterion.inference.memory`.
         """
         ...
 
@@ -82,10 +82,9 @@ class ReferenceEngine:
     ) -> NetworkOutputs:
         """See `BankEngine`."""
         samples = self._parameters[chosen_samples(self.n_samples, first, n_samples)]
-        with _python_memory_error():
-            return _concatenate(
-                self._function.evaluate_one(sample, batch, stress=stress) for sample in samples
-            )
+        return _concatenate(
+            self._function.evaluate_one(sample, batch, stress=stress) for sample in samples
+        )
 
 
 class VectorizedEngine:
@@ -109,7 +108,9 @@ class VectorizedEngine:
         """
         self._function = _checked(function, parameters, self.dtype)
         self._parameters = parameters.to(device=function.device, dtype=self.dtype)
-        self._memory_bytes = _budget(function.device) if memory_bytes is None else memory_bytes
+        self._memory_bytes = (
+            memory_budget(function.device) if memory_bytes is None else memory_bytes
+        )
         self.n_samples = len(parameters)
         self.device = function.device
 
@@ -120,20 +121,10 @@ class VectorizedEngine:
         samples = self._parameters[chosen_samples(self.n_samples, first, n_samples)]
         sample_bytes = _sample_bytes(self._function.config, n_edges=batch.edge_index.shape[1])
         at_once = max(1, self._memory_bytes // sample_bytes)
-        with _python_memory_error():
-            return _concatenate(
-                self._function.evaluate(chunk, batch, stress=stress)
-                for chunk in torch.split(samples, at_once)
-            )
-
-
-@contextmanager
-def _python_memory_error() -> Iterator[None]:
-    """Turn the device's own out-of-memory error into Python's."""
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise MemoryError(str(error)) from error
+        return _concatenate(
+            self._function.evaluate(chunk, batch, stress=stress)
+            for chunk in torch.split(samples, at_once)
+        )
 
 
 def _checked(function: NetworkFunction, parameters: Tensor, dtype: torch.dtype) -> NetworkFunction:
@@ -188,7 +179,8 @@ def _sample_bytes(config: NetworkConfig, *, n_edges: int) -> int:
     return max(1, 4 * n_edges * config.n_layers * components * _VALUES_PER_COMPONENT)
 
 
-def _budget(device: torch.device) -> int:
+def memory_budget(device: torch.device) -> int:
+    """Bytes that one pass may take on a device."""
     if device.type != "cuda":
         return CPU_MEMORY_BYTES
     _, total = torch.cuda.mem_get_info(device)

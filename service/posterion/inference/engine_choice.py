@@ -4,17 +4,21 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import product
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from posterion.errors import ConfigurationError
 from posterion.graph.batch import build_graph, collate
 from posterion.inference.bank import BankEngine, ReferenceEngine, VectorizedEngine
 from posterion.network.config import EnergyReference, NetworkConfig
 from posterion.network.functional import NetworkFunction
 from posterion.structures.structure import Structure
+
+EngineSetting: TypeAlias = Literal["auto", "triton"]
+"""``auto`` never takes ``triton``: nobody has seen it run on a GPU."""
 
 TOLERANCE: Final = 1e-4
 """Largest force deviation that is accepted, relative to the root mean square of the forces.
@@ -55,8 +59,11 @@ def choose_engine(
     *,
     device: torch.device | str = "cpu",
     n_threads: int | None = None,
+    setting: EngineSetting = "auto",
 ) -> ChosenEngine:
     """Build engines from the fastest to the most portable, and take the first that agrees.
+
+    An engine that was asked for is taken or refused, never replaced.
 
     Args:
         config: Architecture.
@@ -64,9 +71,14 @@ def choose_engine(
         parameters: Shape ``(n_samples, n_parameters)``.
         device: Where to evaluate.
         n_threads: Of the fused engine; None = as many as torch uses now.
+        setting: What the operator asked for.
 
     Returns:
-        The engine; the last one is taken however far it deviates, with a warning.
+        The engine; of ``auto`` the last one is taken however far it deviates, with a warning.
+
+    Raises:
+        ConfigurationError: If the engine asked for is not installed, cannot run on the device
+            or deviates.
     """
 
     def function(dtype: torch.dtype) -> NetworkFunction:
@@ -76,6 +88,8 @@ def choose_engine(
         return VectorizedEngine(function(torch.float32), parameters)
 
     oracle = ReferenceEngine(function(torch.float64), parameters)
+    if setting == "triton":
+        return _asked_for(_triton(config, reference, parameters, device), oracle, config)
     candidates: dict[str, Callable[[], BankEngine]] = {"vectorized": vectorized}
     if torch.device(device).type == "cpu" and config.l_max <= LARGEST_FUSED_DEGREE:
         candidates = {
@@ -91,6 +105,28 @@ def _fused(
     from posterion.inference.fused.engine import FusedEngine  # noqa: PLC0415
 
     return FusedEngine(config, reference, parameters, n_threads=n_threads)
+
+
+def _triton(
+    config: NetworkConfig,
+    reference: EnergyReference,
+    parameters: Tensor,
+    device: torch.device | str,
+) -> BankEngine:
+    # An optional part, which nothing else needs.
+    from posterion.inference.device_kernels.engine import TritonEngine  # noqa: PLC0415
+
+    return TritonEngine(config, reference, parameters, device=device)
+
+
+def _asked_for(engine: BankEngine, oracle: ReferenceEngine, config: NetworkConfig) -> ChosenEngine:
+    deviation = force_deviation(engine, oracle, config)
+    if deviation > TOLERANCE:
+        raise ConfigurationError(
+            f"engine {engine.name} failed its self-test on {engine.device}: forces or stress "
+            f"deviate by {deviation:.1e} of their root mean square, more than {TOLERANCE:.0e}"
+        )
+    return ChosenEngine(engine=engine, reference=oracle, deviation=deviation)
 
 
 def _first_that_agrees(

@@ -16,8 +16,9 @@ from posterion.graph.batch import Graph, bounded_runs, build_graph, collate
 from posterion.graph.skin import SkinList
 from posterion.inference.adaptive import evaluate_adaptively
 from posterion.inference.bank import BankEngine
-from posterion.inference.engine_choice import choose_engine
+from posterion.inference.engine_choice import EngineSetting, choose_engine
 from posterion.inference.loading import SampleBank
+from posterion.inference.memory import python_memory_error
 from posterion.inference.reduction import Reduction
 from posterion.inference.structure_checks import StructureChecks, StructureLimits
 from posterion.structures.evaluation import EvaluationOptions, Precision
@@ -55,6 +56,7 @@ class Predictor:
         device: torch.device | str = "cpu",
         limits: StructureLimits | None = None,
         n_threads: int | None = None,
+        engine: EngineSetting = "auto",
     ) -> None:
         """Build both engines, so that no request waits for it.
 
@@ -63,6 +65,10 @@ class Predictor:
             device: Where to evaluate.
             limits: Largest structure; None = the defaults.
             n_threads: Of the single-precision engine on a CPU; None = as many as torch uses.
+            engine: For single precision; see `choose_engine`.
+
+        Raises:
+            ConfigurationError: If the engine asked for cannot be used.
         """
         self._bank = bank
         self._reduction = Reduction.of(bank)
@@ -73,7 +79,12 @@ class Predictor:
         )
         self._turn = threading.Lock()
         chosen = choose_engine(
-            bank.config, bank.reference, bank.parameters, device=device, n_threads=n_threads
+            bank.config,
+            bank.reference,
+            bank.parameters,
+            device=device,
+            n_threads=n_threads,
+            setting=engine,
         )
         self._engines: dict[Precision, BankEngine] = {
             "float32": chosen.engine,
@@ -214,12 +225,15 @@ class Predictor:
             return []
         engine = self._engines[options.precision]
         stress = options.stress and any(graph.structure.fully_periodic for graph in graphs)
-        with self._turn:
-            if options.adaptive:
-                return evaluate_adaptively(engine, graphs, options, self._reduction, stress=stress)
-            batch = collate(graphs, dtype=engine.dtype, device=engine.device)
-            outputs = engine.evaluate(batch, n_samples=n_samples, stress=stress)
-        return self._reduction.reduce(outputs, graphs, options)
+        with python_memory_error():
+            with self._turn:
+                if options.adaptive:
+                    return evaluate_adaptively(
+                        engine, graphs, options, self._reduction, stress=stress
+                    )
+                batch = collate(graphs, dtype=engine.dtype, device=engine.device)
+                outputs = engine.evaluate(batch, n_samples=n_samples, stress=stress)
+            return self._reduction.reduce(outputs, graphs, options)
 
     def predict(
         self, structures: Sequence[Structure], options: EvaluationOptions

@@ -1,34 +1,33 @@
 """Who may come in: how many structures are present at once, and when to come back.
 
-A structure is present from the moment its request is admitted until it is answered. The
-throughput seen so far says how long those present will take.
+A structure is present from the moment its request is admitted until it is answered.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from posterion.errors import Draining, Overloaded
 
 SHORTEST_RETRY_S = 1.0
 LONGEST_RETRY_S = 30.0
 DRAINING_RETRY_S = 5.0
-_WEIGHT_OF_NEWEST = 0.2
 
 
 class Admission:
     """Counts the structures that are present. Belongs to one event loop."""
 
-    def __init__(self, max_structures: int) -> None:
+    def __init__(self, max_structures: int, clearing_s: Callable[[], float]) -> None:
         """Open the door.
 
         Args:
             max_structures: Structures present at once.
+            clearing_s: Estimates when those present will be answered, in seconds.
         """
         self._max_structures = max_structures
         self._n_present = 0
         self._closed = False
-        self._structures_per_s = 0.0
+        self._clearing_s = clearing_s
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -55,7 +54,7 @@ class Admission:
             raise Overloaded(
                 f"{self._n_present} structures are being served and the request brings "
                 f"{n_structures}; the limit is {self._max_structures}",
-                retry_after_s=self._clearing_time_s(),
+                retry_after_s=retry_after_s(self._clearing_s()),
             )
         self._n_present += n_structures
         self._empty.clear()
@@ -74,22 +73,7 @@ class Admission:
         """Wait until nobody is present."""
         await self._empty.wait()
 
-    def learn(self, n_structures: int, elapsed_s: float) -> None:
-        """Adapt the estimate of throughput to a batch.
 
-        Args:
-            n_structures: Structures in the batch.
-            elapsed_s: Time it took.
-        """
-        rate = n_structures / max(elapsed_s, 1e-6)
-        if self._structures_per_s == 0.0:
-            self._structures_per_s = rate
-        else:
-            self._structures_per_s += _WEIGHT_OF_NEWEST * (rate - self._structures_per_s)
-
-    def _clearing_time_s(self) -> float:
-        """Estimate when those present will be answered, within the bounds of a retry."""
-        if self._structures_per_s == 0.0:
-            return SHORTEST_RETRY_S
-        estimate = self._n_present / self._structures_per_s
-        return min(LONGEST_RETRY_S, max(SHORTEST_RETRY_S, estimate))
+def retry_after_s(estimate_s: float) -> float:
+    """When to come back: an estimate within the bounds of a retry, in seconds."""
+    return min(LONGEST_RETRY_S, max(SHORTEST_RETRY_S, estimate_s))

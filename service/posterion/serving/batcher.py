@@ -13,21 +13,22 @@ from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, TypeVar
 
 from posterion.errors import DeadlineExceeded, Draining, InternalError, PosterionError
 from posterion.serving.admission import DRAINING_RETRY_S, Admission
-from posterion.serving.bounds import AdaptiveBounds
-from posterion.serving.formation import Batch, Cost, Line, Waiting
+from posterion.serving.experience import Experience
+from posterion.serving.formation import Batch, Room, Waiting
 from posterion.serving.isolation import Outcome, evaluate_isolated
+from posterion.serving.line import Line
+from posterion.serving.outlook import Outlook
 from posterion.serving.work import Answers, BatcherLimits, BatchRecord, Evaluator, Work
+from posterion.structures.evaluation import Priority
 
 GroupT = TypeVar("GroupT", bound=Hashable)
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
-
-EDGE_SAMPLES_PER_STALL = 500_000
-"""Edges times samples that one stall timeout allows for; a slow core does twice as many."""
 
 logger = logging.getLogger(__name__)
 
@@ -39,15 +40,12 @@ class _Done(Generic[ResultT]):
     evaluate_s: float = 0.0
 
 
-@dataclass(slots=True)
-class _State:
-    busy: bool = False
-    edge_samples: int = 0
-    last_progress: float = 0.0
-
-
 def _ignore(_record: BatchRecord) -> None:
     """Observe nothing."""
+
+
+def _itself(group: Hashable) -> Hashable:
+    return group
 
 
 class Batcher(Generic[GroupT, ItemT, ResultT]):
@@ -62,6 +60,7 @@ class Batcher(Generic[GroupT, ItemT, ResultT]):
         evaluate: Evaluator[GroupT, ItemT, ResultT],
         limits: BatcherLimits,
         *,
+        kind_of: Callable[[GroupT], Hashable] = _itself,
         observe: Callable[[BatchRecord], None] = _ignore,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -70,25 +69,28 @@ class Batcher(Generic[GroupT, ItemT, ResultT]):
         Args:
             evaluate: The device.
             limits: How much may wait and how long a batch may take.
+            kind_of: Names what the cost of a group's batches depends on; groups of one kind
+                are learnt about together.
             observe: Called in the event loop after every batch.
             clock: Seconds on a monotonic clock.
         """
         self._evaluate = evaluate
         self._limits = limits
+        self._kind_of = kind_of
         self._observe = observe
         self._clock = clock
-        self._bounds = AdaptiveBounds(limits.bounds)
-        self._admission = Admission(limits.max_structures)
+        self._experience = Experience(limits)
+        self._admission = Admission(limits.max_structures, self.clearing_s)
         self._line: Line[GroupT, ItemT, _Done[ResultT]] = Line()
-        self._state = _State(last_progress=clock())
+        self._outlook: Outlook[GroupT] = Outlook(self._line, self._experience, kind_of, clock)
         self._wake = asyncio.Event()
         self._device = ThreadPoolExecutor(max_workers=1, thread_name_prefix="device")
         self._loop_task: asyncio.Task[None] | None = None
+        self._finished: Callable[[], None] | None = None
 
-    @property
-    def bounds(self) -> Cost:
-        """What the next batch may cost."""
-        return self._bounds.current
+    def room(self, group: GroupT) -> Room:
+        """How far the next batch of a group may grow."""
+        return self._experience.room(self._kind_of(group))
 
     @property
     def n_waiting(self) -> int:
@@ -100,6 +102,10 @@ class Batcher(Generic[GroupT, ItemT, ResultT]):
         """Structures admitted and not yet answered."""
         return self._admission.n_present
 
+    def clearing_s(self) -> float:
+        """Predicted seconds until everybody present is answered."""
+        return self._outlook.clearing_s(n_present=self.n_admitted)
+
     def start(self) -> None:
         """Begin to serve the line."""
         self._loop_task = asyncio.create_task(self._supervise(), name="batcher")
@@ -107,15 +113,14 @@ class Batcher(Generic[GroupT, ItemT, ResultT]):
     def healthy(self) -> bool:
         """Whether the device is idle or has made progress within the time allowed.
 
-        A batch is one step: the stall timeout grows with the cost of the one on the device.
+        A batch is one step: the stall timeout grows with the cost of the one on the device,
+        and with the time that it was expected to take.
         """
         if self._loop_task is None or self._loop_task.done():
             return False
-        if not self._state.busy and not self._line:
+        if not self._outlook.busy and not self._line:
             return True
-        n_timeouts = max(1.0, self._state.edge_samples / EDGE_SAMPLES_PER_STALL)
-        allowed_s = self._limits.stall_timeout_s * n_timeouts
-        return self._clock() - self._state.last_progress < allowed_s
+        return not self._outlook.stalled(self._limits.stall_timeout_s)
 
     def admission(self, n_structures: int) -> AbstractContextManager[None]:
         """Count the structures of a request as present inside a ``with`` block.
@@ -130,7 +135,12 @@ class Batcher(Generic[GroupT, ItemT, ResultT]):
         return self._admission.admit(n_structures)
 
     async def submit(
-        self, group: GroupT, works: Sequence[Work[ItemT]], *, deadline: float | None = None
+        self,
+        group: GroupT,
+        works: Sequence[Work[ItemT]],
+        *,
+        deadline: float | None = None,
+        priority: Priority = "interactive",
     ) -> Answers[ResultT]:
         """Wait in line with the structures of one request until all are answered.
 
@@ -138,17 +148,21 @@ class Batcher(Generic[GroupT, ItemT, ResultT]):
             group: What they share; only structures of one group meet in a batch.
             works: The structures.
             deadline: Clock reading after which no answer is wanted.
+            priority: Who waits for the answer; bulk structures fill what room others leave.
 
         Returns:
             One result or error per structure, in order.
 
         Raises:
-            DeadlineExceeded: If the deadline passes first.
+            DeadlineExceeded: If the deadline passes first, or is bound to.
             Draining: If nobody serves the line any more.
         """
         if self._loop_task is not None and self._loop_task.done():
             raise Draining("the service was shut down", retry_after_s=DRAINING_RETRY_S)
         now = self._clock()
+        insists = deadline is not None and self._outlook.too_late(
+            group, [work.cost for work in works], deadline=deadline, priority=priority
+        )
         waiting = [
             Waiting(
                 item=work.item,
@@ -156,12 +170,14 @@ class Batcher(Generic[GroupT, ItemT, ResultT]):
                 answer=asyncio.get_running_loop().create_future(),
                 deadline=deadline,
                 arrived=now,
+                priority=priority,
+                insists=insists,
             )
             for work in works
         ]
-        if not self.n_waiting and not self._state.busy:
-            self._state.last_progress = now
-        self._line.join(group, waiting)
+        if not self.n_waiting and not self._outlook.busy:
+            self._outlook.progress()
+        self._line.join(group, waiting, priority)
         self._wake.set()
         try:
             async with asyncio.timeout(None if deadline is None else deadline - now):
@@ -194,6 +210,7 @@ class Batcher(Generic[GroupT, ItemT, ResultT]):
         if self._loop_task is not None:
             self._loop_task.cancel()
             await asyncio.gather(self._loop_task, return_exceptions=True)
+        self._review()
         self._answer_with(self._line.clear(), Draining("the service was shut down"))
         self._device.shutdown(wait=False, cancel_futures=True)
 
@@ -201,11 +218,14 @@ class Batcher(Generic[GroupT, ItemT, ResultT]):
         """Serve the line for ever; a defect fails one batch, never the loop."""
         while True:
             await self._wake.wait()
-            batch = self._line.form(self._bounds.current, self._clock())
+            batch = self._line.form(self.room, self._clock())
             if batch is None:
                 self._wake.clear()
+                await asyncio.sleep(0)  # whoever was just answered may ask again first
+                if not self._wake.is_set():
+                    self._review()
                 continue
-            self._answer_with(batch.expired, DeadlineExceeded("the deadline passed in the queue"))
+            self._answer_with(batch.expired, DeadlineExceeded("no time is left for an answer"))
             try:
                 await self._serve(batch)
             except asyncio.CancelledError:
@@ -215,64 +235,52 @@ class Batcher(Generic[GroupT, ItemT, ResultT]):
                 logger.exception("a batch of %d structures was lost", len(batch.members))
                 self._answer_with(batch.members, InternalError("the batch could not be served"))
             finally:
-                self._state.busy = False
-                self._state.edge_samples = 0
-                self._state.last_progress = self._clock()
+                self._outlook.end()
 
     async def _serve(self, batch: Batch[GroupT, ItemT, _Done[ResultT]]) -> None:
         """Evaluate one batch on the device and answer its members."""
         if not batch.members:
             return
         started = self._clock()
-        self._state.busy = True
-        self._state.edge_samples = batch.cost.edges
-        self._state.last_progress = started
+        self._outlook.begin(batch)
         items = [each.item for each in batch.members]
 
         def evaluate() -> Outcome[ResultT]:
             return evaluate_isolated(self._evaluate, batch.group, items)
 
-        outcome = await asyncio.get_running_loop().run_in_executor(self._device, evaluate)
+        evaluation = asyncio.get_running_loop().run_in_executor(self._device, evaluate)
+        self._review()
+        outcome = await evaluation
         elapsed = self._clock() - started
         for each, result in zip(batch.members, outcome.results, strict=True):
             if not each.answer.done():
                 queue_s = started - each.arrived
                 each.answer.set_result(_Done(result=result, queue_s=queue_s, evaluate_s=elapsed))
-        self._learn(batch, outcome, elapsed)
-        self._observe(self._record(batch, outcome, started, elapsed))
+        self._finished = partial(self._learn, batch, outcome, started, elapsed)
+        if outcome.too_large:
+            self._review()
+
+    def _review(self) -> None:
+        """Learn from the last batch, while the device is busy with the next or with nothing.
+
+        What did not fit the memory is learnt at once: the next batch must be smaller.
+        """
+        finished, self._finished = self._finished, None
+        if finished is not None:
+            try:
+                finished()
+            except Exception:
+                logger.exception("nothing could be learnt from a batch")
 
     def _learn(
         self,
         batch: Batch[GroupT, ItemT, _Done[ResultT]],
         outcome: Outcome[ResultT],
-        elapsed: float,
-    ) -> None:
-        """Adapt the bound to memory and the estimate of throughput to what was seen."""
-        if outcome.n_out_of_memory:
-            self._bounds.shrink(batch.cost)
-        else:
-            self._bounds.succeed()
-        self._admission.learn(len(batch.members), elapsed)
-
-    def _record(
-        self,
-        batch: Batch[GroupT, ItemT, _Done[ResultT]],
-        outcome: Outcome[ResultT],
         started: float,
         elapsed: float,
-    ) -> BatchRecord:
-        return BatchRecord(
-            n_structures=len(batch.members),
-            cost=batch.cost,
-            fill=batch.cost.edges / self._bounds.current.edges,
-            queue_s=tuple(started - each.arrived for each in batch.members),
-            evaluate_s=elapsed,
-            n_splits=outcome.n_splits,
-            n_out_of_memory=outcome.n_out_of_memory,
-            error_codes=tuple(
-                each.code for each in outcome.results if isinstance(each, PosterionError)
-            ),
-        )
+    ) -> None:
+        self._experience.learn(self._kind_of(batch.group), batch, outcome, elapsed)
+        self._observe(BatchRecord.of(batch, outcome, started=started, elapsed_s=elapsed))
 
     def _answer_with(
         self, waiting: Sequence[Waiting[ItemT, _Done[ResultT]]], error: PosterionError

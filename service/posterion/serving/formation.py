@@ -1,18 +1,12 @@
-"""Which waiting structures make up the next batch.
-
-Requests stand in a rotation. The request at the front leads the next batch: its first
-structure is always taken, even where it exceeds the bounds alone, and it decides the group.
-The others give one structure each in turn, as long as the batch has room for it. A request
-that gave goes to the back; one that was passed over keeps its place. So a request of a
-thousand structures shares every batch with its neighbours, and a large structure waits for
-at most as many batches as there were requests before it.
-"""
+"""What a batch is: what its structures cost, how far it may grow, and who is in it."""
 
 import asyncio
-from collections import OrderedDict, deque
-from collections.abc import Hashable
+import math
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
+
+from posterion.structures.evaluation import Priority
 
 GroupT = TypeVar("GroupT", bound=Hashable)
 ItemT = TypeVar("ItemT")
@@ -43,12 +37,33 @@ class Cost:
         """Whether neither edges nor atoms exceed ``bounds``."""
         return self.edges <= bounds.edges and self.atoms <= bounds.atoms
 
+    def share(self, n_taken: int, n_all: int) -> "Cost":
+        """Cost of some of as many equal parts, rounded down."""
+        return Cost(edges=self.edges * n_taken // n_all, atoms=self.atoms * n_taken // n_all)
+
     def halved(self) -> "Cost":
         """Half of both, at least one."""
         return Cost(edges=max(1, self.edges // 2), atoms=max(1, self.atoms // 2))
 
 
 NOTHING = Cost(edges=0, atoms=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """How far a batch may grow.
+
+    Attributes:
+        memory: What it may cost.
+        seconds: Predicts how long a batch of some cost takes.
+        max_seconds: How long it may take.
+        max_bulk_seconds: How long it may take with a further bulk structure.
+    """
+
+    memory: Cost
+    seconds: Callable[[Cost], float]
+    max_seconds: float
+    max_bulk_seconds: float
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -61,6 +76,8 @@ class Waiting(Generic[ItemT, ResultT]):
         answer: Where its result goes; done means that nobody waits any more.
         deadline: Clock reading after which no answer is wanted; None = never.
         arrived: Clock reading at which it joined the line.
+        priority: Who waits for it.
+        insists: Whether it is evaluated even where its deadline seems out of reach.
     """
 
     item: ItemT
@@ -68,10 +85,19 @@ class Waiting(Generic[ItemT, ResultT]):
     answer: "asyncio.Future[ResultT]"
     deadline: float | None
     arrived: float
+    priority: Priority = "interactive"
+    insists: bool = False
 
-    def expired(self, now: float) -> bool:
-        """Whether the deadline has passed at clock reading ``now``."""
-        return self.deadline is not None and now >= self.deadline
+    @property
+    def due(self) -> float:
+        """Clock reading that its batch should end by; infinite if there is none."""
+        return math.inf if self.deadline is None or self.insists else self.deadline
+
+    def expired(self, now: float, room: Room) -> bool:
+        """Whether the deadline has passed, or would before a batch of its own ended."""
+        if self.deadline is not None and now >= self.deadline:
+            return True
+        return self.due < math.inf and now + room.seconds(self.cost) > self.due
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -81,144 +107,36 @@ class Batch(Generic[GroupT, ItemT, ResultT]):
     Attributes:
         group: What they share: bank and options.
         members: The structures, in the order they were taken.
-        expired: Structures met on the way whose deadline has passed; not evaluated.
+        room: How far it may grow.
+        now: Clock reading at which it starts.
+        expired: Structures met on the way whose deadline cannot be met; not evaluated.
         cost: Sum over the members.
+        due: Earliest deadline among the members.
     """
 
     group: GroupT
+    room: Room
+    now: float
     members: list[Waiting[ItemT, ResultT]] = field(default_factory=list)
     expired: list[Waiting[ItemT, ResultT]] = field(default_factory=list)
     cost: Cost = NOTHING
+    due: float = math.inf
 
-    def has_room(self, cost: Cost, bounds: Cost) -> bool:
-        """Whether a structure of ``cost`` may join; the first one always may."""
-        return not self.members or (self.cost + cost).fits(bounds)
+    def has_room(self, waiting: Waiting[ItemT, ResultT]) -> bool:
+        """Whether a structure may join and all members meet their deadlines.
+
+        The first one always may.
+        """
+        if not self.members:
+            return True
+        grown, room = self.cost + waiting.cost, self.room
+        if not grown.fits(room.memory):
+            return False
+        longest = room.max_bulk_seconds if waiting.priority == "bulk" else room.max_seconds
+        return room.seconds(grown) <= min(longest, self.due - self.now, waiting.due - self.now)
 
     def add(self, waiting: Waiting[ItemT, ResultT]) -> None:
         """Take one structure."""
         self.members.append(waiting)
         self.cost += waiting.cost
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class _Request(Generic[GroupT, ItemT, ResultT]):
-    group: GroupT
-    waiting: deque[Waiting[ItemT, ResultT]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Limit:
-    bounds: Cost
-    now: float
-
-
-class Line(Generic[GroupT, ItemT, ResultT]):
-    """The structures that wait for the device, by request."""
-
-    def __init__(self) -> None:
-        """Start empty."""
-        self._rotation: OrderedDict[int, _Request[GroupT, ItemT, ResultT]] = OrderedDict()
-        self._next_key = 0
-        self._n_waiting = 0
-        self._cost = NOTHING
-
-    def __len__(self) -> int:
-        """Structures in the line, those nobody waits for any more included."""
-        return self._n_waiting
-
-    @property
-    def cost(self) -> Cost:
-        """Sum over the structures in the line."""
-        return self._cost
-
-    def join(self, group: GroupT, waiting: list[Waiting[ItemT, ResultT]]) -> None:
-        """Let the structures of one request join at the back of the rotation."""
-        if not waiting:
-            return
-        self._rotation[self._next_key] = _Request(group=group, waiting=deque(waiting))
-        self._next_key += 1
-        self._n_waiting += len(waiting)
-        for each in waiting:
-            self._cost += each.cost
-
-    def clear(self) -> list[Waiting[ItemT, ResultT]]:
-        """Empty the line and return who stood in it."""
-        left = [each for request in self._rotation.values() for each in request.waiting]
-        self._rotation.clear()
-        self._n_waiting = 0
-        self._cost = NOTHING
-        return left
-
-    def form(self, bounds: Cost, now: float) -> Batch[GroupT, ItemT, ResultT] | None:
-        """Take the next batch out of the line.
-
-        Args:
-            bounds: What the batch may cost; the leading structure may exceed it alone.
-            now: Clock reading, to leave out structures whose deadline has passed.
-
-        Returns:
-            The batch, possibly with expired members only; None if the line is empty of
-            structures that anybody waits for.
-        """
-        batch: Batch[GroupT, ItemT, ResultT] | None = None
-        limit = _Limit(bounds=bounds, now=now)
-        candidates = list(self._rotation)
-        while candidates:
-            may_give_again: list[int] = []
-            for key in candidates:
-                request = self._rotation[key]
-                batch = batch or self._lead(request)
-                if batch is None:
-                    del self._rotation[key]
-                elif request.group == batch.group and self._take_one(key, request, batch, limit):
-                    may_give_again.append(key)
-            candidates = may_give_again
-        return batch
-
-    def _lead(
-        self, request: _Request[GroupT, ItemT, ResultT]
-    ) -> Batch[GroupT, ItemT, ResultT] | None:
-        """Start a batch for the request at the front, if anybody in it still waits."""
-        while request.waiting and request.waiting[0].answer.done():
-            self._pop(request)
-        return Batch(group=request.group) if request.waiting else None
-
-    def _take_one(
-        self,
-        key: int,
-        request: _Request[GroupT, ItemT, ResultT],
-        batch: Batch[GroupT, ItemT, ResultT],
-        limit: _Limit,
-    ) -> bool:
-        """Move one structure of the request to the batch; whether it may give another."""
-        first = self._first_wanted(request, batch, limit.now)
-        taken = first is not None and batch.has_room(first.cost, limit.bounds)
-        if taken:
-            batch.add(self._pop(request))
-            self._rotation.move_to_end(key)
-        if not request.waiting:
-            del self._rotation[key]
-        return taken and bool(request.waiting)
-
-    def _first_wanted(
-        self,
-        request: _Request[GroupT, ItemT, ResultT],
-        batch: Batch[GroupT, ItemT, ResultT],
-        now: float,
-    ) -> Waiting[ItemT, ResultT] | None:
-        """Drop cancelled and expired structures up to the first that is still wanted."""
-        while request.waiting:
-            first = request.waiting[0]
-            if first.answer.done():
-                self._pop(request)
-            elif first.expired(now):
-                batch.expired.append(self._pop(request))
-            else:
-                return first
-        return None
-
-    def _pop(self, request: _Request[GroupT, ItemT, ResultT]) -> Waiting[ItemT, ResultT]:
-        waiting = request.waiting.popleft()
-        self._n_waiting -= 1
-        self._cost -= waiting.cost
-        return waiting
+        self.due = min(self.due, waiting.due)

@@ -1,6 +1,6 @@
 """What the batcher evaluates: structures of one bank with one set of options."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from posterion.api.backend import ModelIdentity
@@ -15,7 +15,7 @@ from posterion.structures.prediction import Prediction
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """What the structures of one batch share.
+    """What structures of one batch share: only those of one group meet.
 
     Attributes:
         predictor: The bank in memory.
@@ -26,8 +26,17 @@ class Group:
     options: EvaluationOptions
 
 
+def kind_of(group: Group) -> Hashable:
+    """What the cost of a batch follows from, beside its edges and atoms.
+
+    Banks of one architecture share what is learnt, and so do the versions of one bank.
+    """
+    engine = group.predictor.engine(group.options).name
+    return (group.predictor.bank.config, engine, group.options.adaptive)
+
+
 def evaluate(group: Group, graphs: Sequence[Graph]) -> Sequence[Prediction | PosterionError]:
-    """The device of the batcher."""
+    """Evaluate one batch on the device; see `posterion.serving.work.Evaluator`."""
     return group.predictor.evaluate(graphs, group.options)
 
 

@@ -24,7 +24,7 @@ from posterion.inference.predictor import Predictor
 from posterion.inference.structure_checks import StructureLimits
 from posterion.serving.batcher import Batcher
 from posterion.serving.cards import model_card
-from posterion.serving.groups import Group, evaluate, identity_of, works_of
+from posterion.serving.groups import Group, evaluate, identity_of, kind_of, works_of
 from posterion.serving.metrics import BatchMetrics
 from posterion.serving.preparation import Preparation, prepare
 from posterion.serving.rollout import Rollout, RolloutPolicy
@@ -32,7 +32,7 @@ from posterion.serving.self_check import check_predictions
 from posterion.serving.settings import ServeSettings
 from posterion.serving.stepping import BankStepper
 from posterion.serving.work import Answers, BatcherLimits
-from posterion.structures.evaluation import EvaluationOptions
+from posterion.structures.evaluation import EvaluationOptions, Priority
 from posterion.structures.prediction import Prediction
 from posterion.structures.structure import Structure
 from posterion_store import Manifest, Store
@@ -78,9 +78,11 @@ class InProcessBackend:
             evaluate,
             BatcherLimits(
                 bounds=settings.batch_bounds(self._device),
+                max_batch_seconds=settings.max_batch_seconds,
                 max_structures=settings.max_queued_structures,
                 stall_timeout_s=settings.stall_timeout_s,
             ),
+            kind_of=kind_of,
             observe=metrics.observe,
         )
         self._preparation = ThreadPoolExecutor(
@@ -90,6 +92,7 @@ class InProcessBackend:
         self._told_of_drain: list[Callable[[], None]] = []
         metrics.watch(
             n_waiting=lambda: self._batcher.n_waiting,
+            waiting_s=self._batcher.clearing_s,
             n_faults=lambda: len(self._rollout.faults),
             draining=lambda: self._draining,
         )
@@ -183,6 +186,7 @@ class InProcessBackend:
         options: EvaluationOptions,
         *,
         deadline_s: float | None,
+        priority: Priority = "interactive",
     ) -> PredictReply:
         """Evaluate structures; see ``Backend``."""
         deadline = None if deadline_s is None else time.monotonic() + deadline_s
@@ -197,7 +201,12 @@ class InProcessBackend:
                         self._preparation,
                         max_edges=self._settings.api.max_edges,
                     )
-                    answers = await self._submit(predictor, options, preparation, deadline)
+                    answers = await self._submit(
+                        Group(predictor=predictor, options=options),
+                        preparation,
+                        deadline,
+                        priority,
+                    )
             except TimeoutError as error:
                 raise DeadlineExceeded("the deadline passed before the answer") from error
         return PredictReply(
@@ -253,14 +262,13 @@ class InProcessBackend:
 
     async def _submit(
         self,
-        predictor: Predictor,
-        options: EvaluationOptions,
+        group: Group,
         preparation: Preparation,
         deadline: float | None,
+        priority: Priority,
     ) -> Answers[Prediction]:
-        works = works_of(predictor, options, preparation.graphs)
-        group = Group(predictor=predictor, options=options)
-        return await self._batcher.submit(group, works, deadline=deadline)
+        works = works_of(group.predictor, group.options, preparation.graphs)
+        return await self._batcher.submit(group, works, deadline=deadline, priority=priority)
 
     def _load(self, name: str, digest: str) -> Predictor:
         """Load one version and check it; runs in a thread."""
@@ -274,6 +282,7 @@ class InProcessBackend:
             device=self._device,
             limits=limits,
             n_threads=self._settings.n_cpus,
+            engine=self._settings.engine,
         )
         check_predictions(predictor, bank.manifest.elements)
         return predictor

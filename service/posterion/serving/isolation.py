@@ -26,18 +26,20 @@ class Outcome(Generic[ResultT]):
     Attributes:
         results: One result or error per item, in order.
         n_splits: How often a part was halved.
-        n_out_of_memory: How often a part did not fit the device.
+        too_large: Positions of the items of each part that did not fit the device.
     """
 
     results: tuple[ResultT | PosterionError, ...]
     n_splits: int = 0
-    n_out_of_memory: int = 0
+    too_large: tuple[range, ...] = ()
 
 
 def evaluate_isolated(
     evaluate: Callable[[GroupT, Sequence[ItemT]], Sequence[ResultT | PosterionError]],
     group: GroupT,
     items: Sequence[ItemT],
+    *,
+    first: int = 0,
 ) -> Outcome[ResultT]:
     """Evaluate the items together, or in ever smaller parts where that fails.
 
@@ -45,47 +47,46 @@ def evaluate_isolated(
         evaluate: The device.
         group: What the items share.
         items: At least one item.
+        first: Position of the first of them in the batch.
 
     Returns:
         One result or error per item: EvaluationFailed for an item that makes the device
         raise, StructureTooLarge for one that does not fit its memory alone.
     """
-    try:
-        results = tuple(evaluate(group, items))
-    except MemoryError:
-        return _divide(evaluate, group, items, StructureTooLarge(_TOO_LARGE), n_out_of_memory=1)
-    except PosterionError as error:
-        return _divide(evaluate, group, items, error)
-    except Exception as error:
-        if len(items) == 1:
-            logger.exception("a structure made the evaluation raise")
-        failure = EvaluationFailed(f"the model raised {type(error).__name__}")
-        return _divide(evaluate, group, items, failure)
-    if len(results) != len(items):
-        failure = EvaluationFailed(f"the model answered {len(results)} of {len(items)} structures")
-        return _divide(evaluate, group, items, failure)
-    return Outcome(results=results)
+    outcome = _attempt(evaluate, group, items)
+    # The error is gone by now, and with it what its traceback kept in the device's memory.
+    if isinstance(outcome, tuple):
+        return Outcome(results=outcome)
+    does_not_fit = isinstance(outcome, StructureTooLarge)
+    too_large = (range(first, first + len(items)),) if does_not_fit else ()
+    if len(items) == 1:
+        return Outcome(results=(outcome,), too_large=too_large)
+    middle = len(items) // 2
+    left = evaluate_isolated(evaluate, group, items[:middle], first=first)
+    right = evaluate_isolated(evaluate, group, items[middle:], first=first + middle)
+    return Outcome(
+        results=left.results + right.results,
+        n_splits=1 + left.n_splits + right.n_splits,
+        too_large=too_large + left.too_large + right.too_large,
+    )
 
 
-_TOO_LARGE = "the structure does not fit the memory of the device"
-
-
-def _divide(
+def _attempt(
     evaluate: Callable[[GroupT, Sequence[ItemT]], Sequence[ResultT | PosterionError]],
     group: GroupT,
     items: Sequence[ItemT],
-    error: PosterionError,
-    *,
-    n_out_of_memory: int = 0,
-) -> Outcome[ResultT]:
-    """Blame a single item, or evaluate both halves on their own."""
-    if len(items) == 1:
-        return Outcome(results=(error,), n_out_of_memory=n_out_of_memory)
-    middle = len(items) // 2
-    first = evaluate_isolated(evaluate, group, items[:middle])
-    second = evaluate_isolated(evaluate, group, items[middle:])
-    return Outcome(
-        results=first.results + second.results,
-        n_splits=1 + first.n_splits + second.n_splits,
-        n_out_of_memory=n_out_of_memory + first.n_out_of_memory + second.n_out_of_memory,
-    )
+) -> tuple[ResultT | PosterionError, ...] | PosterionError:
+    """Evaluate the items together: one result each, or what went wrong with all of them."""
+    try:
+        results = tuple(evaluate(group, items))
+    except MemoryError:
+        return StructureTooLarge("the structure does not fit the memory of the device")
+    except PosterionError as error:
+        return type(error)(error.detail, faults=error.faults, retry_after_s=error.retry_after_s)
+    except Exception as error:
+        if len(items) == 1:
+            logger.exception("a structure made the evaluation raise")
+        return EvaluationFailed(f"the model raised {type(error).__name__}")
+    if len(results) != len(items):
+        return EvaluationFailed(f"the model answered {len(results)} of {len(items)} structures")
+    return results

@@ -9,6 +9,7 @@ from posterion.serving.work import BatchRecord
 
 _STRUCTURES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 _SECONDS: Final = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+_RATIO: Final = (0.1, 0.2, 0.5, 0.8, 1.25, 2.0, 5.0, 10.0)
 _FILL: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 
@@ -36,8 +37,14 @@ class BatchMetrics:
         )
         self._fill = Histogram(
             "posterion_batch_fill_ratio",
-            "Edges of a batch over the bound.",
+            "Edges or predicted time of a batch over its bound, whichever is fuller.",
             buckets=_FILL,
+            registry=registry,
+        )
+        self._ratio = Histogram(
+            "posterion_batch_time_ratio",
+            "Time of a batch over the time that was predicted.",
+            buckets=_RATIO,
             registry=registry,
         )
         self._edges = Counter(
@@ -55,6 +62,7 @@ class BatchMetrics:
         self._structures.observe(record.n_structures)
         self._seconds.observe(record.evaluate_s)
         self._fill.observe(record.fill)
+        self._ratio.observe(record.evaluate_s / record.predicted_s)
         self._edges.inc(record.cost.edges)
         self._splits.inc(record.n_splits)
         self._out_of_memory.inc(record.n_out_of_memory)
@@ -63,6 +71,7 @@ class BatchMetrics:
         self,
         *,
         n_waiting: Callable[[], int],
+        waiting_s: Callable[[], float],
         n_faults: Callable[[], int],
         draining: Callable[[], bool],
     ) -> None:
@@ -70,10 +79,12 @@ class BatchMetrics:
 
         Args:
             n_waiting: Structures in the line.
+            waiting_s: Predicted time until all present are answered, seconds.
             n_faults: Banks whose newest version is not in use.
             draining: Whether the service is shutting down.
         """
         self._gauge("queue_structures", "Structures that wait for the device.", n_waiting)
+        self._gauge("backlog_seconds", "Predicted time until all present are answered.", waiting_s)
         self._gauge("rollout_faults", "Banks whose newest version is not in use.", n_faults)
         self._gauge("drain_state", "1 while the service is shutting down.", draining)
 

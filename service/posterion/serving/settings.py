@@ -20,9 +20,10 @@ from posterion_store import InvalidName
 from posterion_store.names import DEFAULT_ALIAS, check_alias, check_name
 
 Device = Literal["auto", "cpu", "cuda"]
+Engine = Literal["auto", "triton"]
 Ingress = Literal["haproxy", "ray"]
 
-CPU_BATCH = Cost(edges=16_384, atoms=16_384)
+CPU_BATCH = Cost(edges=65_536, atoms=65_536)
 CUDA_BATCH = Cost(edges=262_144, atoms=262_144)
 
 
@@ -55,11 +56,15 @@ class ServeSettings(BaseModel):
         in_process: One process under uvicorn instead of Ray Serve.
         replicas: Number of replicas, each with its own copy of the banks; Ray Serve only.
         device: ``auto`` takes a GPU where there is one.
+        engine: For single precision. ``auto`` takes the fastest that is known to work on the
+            device; ``triton`` needs a GPU and the extra ``gpu``, and no GPU has run it yet.
         n_cpus: Threads that one replica computes with.
         gpus_per_replica: Fraction of a GPU that one replica takes; ignored on the CPU.
         ingress: What accepts connections in front of the replicas; Ray Serve only.
         batch_edges: Most edges times samples in one batch; None = by device.
         batch_atoms: Most atoms times samples in one batch; None = by device.
+        max_batch_seconds: Predicted time up to which a batch grows; never less than four times
+            what a batch takes whatever is in it.
         max_queued_structures: Structures being served at once, waiting ones included.
         n_old_versions: Versions besides the served ones that stay in memory.
         poll_interval_s: How often the store is asked for a moved alias.
@@ -83,11 +88,13 @@ class ServeSettings(BaseModel):
     in_process: bool = False
     replicas: PositiveInt = 1
     device: Device = "auto"
+    engine: Engine = "auto"
     n_cpus: PositiveInt = 1
     gpus_per_replica: float = Field(default=1.0, gt=0.0)
     ingress: Ingress = "haproxy"
     batch_edges: PositiveInt | None = None
     batch_atoms: PositiveInt | None = None
+    max_batch_seconds: PositiveFloat = 0.25
     max_queued_structures: PositiveInt = 4096
     n_old_versions: int = Field(default=2, ge=0)
     poll_interval_s: PositiveFloat = 1.0

@@ -2,10 +2,11 @@
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from posterion.errors import PosterionError
-from posterion.serving.formation import Cost
+from posterion.serving.formation import Batch, Cost
+from posterion.serving.isolation import Outcome
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
@@ -55,9 +56,11 @@ class BatchRecord:
     Attributes:
         n_structures: Structures evaluated.
         cost: Their edges and atoms, times samples.
-        fill: Fraction of the bound on edges that was used; above 1 for one large structure.
+        fill: Fraction of the tighter bound, on edges or on time, that was used; above 1 for
+            one large structure.
         queue_s: How long each structure had waited, in seconds.
         evaluate_s: How long the device took.
+        predicted_s: How long it had been expected to take.
         n_splits: How often the batch was halved to isolate a failure.
         n_out_of_memory: How often it did not fit the device.
         error_codes: Code of each structure that failed.
@@ -68,9 +71,36 @@ class BatchRecord:
     fill: float
     queue_s: tuple[float, ...]
     evaluate_s: float
+    predicted_s: float
     n_splits: int
     n_out_of_memory: int
     error_codes: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls, batch: Batch[Any, Any, Any], outcome: Outcome[Any], *, started: float, elapsed_s: float
+    ) -> "BatchRecord":
+        """Describe a batch.
+
+        Args:
+            batch: What was evaluated.
+            outcome: What became of it.
+            started: Clock reading at which it went to the device.
+            elapsed_s: Time that it took.
+        """
+        room, predicted_s = batch.room, batch.room.seconds(batch.cost)
+        errors = (each for each in outcome.results if isinstance(each, PosterionError))
+        return cls(
+            n_structures=len(batch.members),
+            cost=batch.cost,
+            fill=max(batch.cost.edges / room.memory.edges, predicted_s / room.max_seconds),
+            queue_s=tuple(started - each.arrived for each in batch.members),
+            evaluate_s=elapsed_s,
+            predicted_s=predicted_s,
+            n_splits=outcome.n_splits,
+            n_out_of_memory=len(outcome.too_large),
+            error_codes=tuple(each.code for each in errors),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,12 +110,14 @@ class BatcherLimits:
     Attributes:
         bounds: What one batch may cost; halved when the device runs out of memory.
         max_structures: Structures admitted at once, from preparation to answer.
+        max_batch_seconds: Predicted time up to which a batch grows, seconds.
         stall_timeout_s: A device that made no progress for so long is declared stuck; a
             costly batch is given more.
     """
 
     bounds: Cost
     max_structures: int = 4096
+    max_batch_seconds: float = 0.25
     stall_timeout_s: float = 60.0
 
 

@@ -5,6 +5,8 @@ from typing import Literal
 
 Precision = Literal["float32", "float64"]
 SamplesDetail = Literal["none", "energy", "full"]
+Priority = Literal["interactive", "bulk"]
+"""Who waits for the answer: a simulation for its next step, or a job for its end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,6 +51,12 @@ def test_a_deadline_counts_from_the_arrival(caller: AsgiCaller, backend: SpringB
     assert len(backend.calls) == 1
 
 
+def test_a_priority_reaches_the_queue(caller: AsgiCaller, backend: SpringBackend) -> None:
+    for asked in ({}, {"priority": "bulk"}, {"priority": "interactive"}):
+        assert caller.predict(document(WATER, **asked)).status_code == 200
+    assert backend.priorities == ["interactive", "bulk", "interactive"]
+
+
 def test_a_deadline_does_not_matter_where_nothing_is_computed(caller: AsgiCaller) -> None:
     assert caller.predict(document(COINCIDENT, deadline_ms=1e-6)).status_code == 200
 

@@ -58,7 +58,8 @@ structures = st.fixed_dictionaries(
 documents = st.fixed_dictionaries(
     {"structures": st.lists(structures | values, max_size=3)},
     optional=dict.fromkeys(
-        ("outputs", "uncertainty", "units", "precision", "n_samples", "deadline_ms"), values
+        ("outputs", "uncertainty", "units", "precision", "n_samples", "deadline_ms", "priority"),
+        values,
     ),
 )
 raw_arrays = st.fixed_dictionaries(

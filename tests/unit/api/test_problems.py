@@ -49,6 +49,7 @@ INVALID_REQUESTS: dict[str, tuple[object, list[str]]] = {
         ["/uncertainty/samples"],
     ),
     "deadline 0": (document(WATER, deadline_ms=0), ["/deadline_ms"]),
+    "priority other": (document(WATER, priority="urgent"), ["/priority"]),
     "deadline text": (document(WATER, deadline_ms="soon"), ["/deadline_ms"]),
     "no positions": (document({"numbers": [1]}), ["/structures/0/positions"]),
     "neither numbers nor symbols": (document({"positions": [[0, 0, 0]]}), ["/structures/0"]),

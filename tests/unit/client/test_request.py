@@ -86,6 +86,15 @@ class TestRequest:
         mean = prediction.uncertainty.samples.forces.mean(axis=0)
         np.testing.assert_allclose(mean, prediction.forces, rtol=1e-15)
 
+    def test_a_bulk_priority_is_said_and_the_usual_one_is_not(self) -> None:
+        service = StandIn()
+        with Client(transport=service.transport) as client:
+            client.predict(ETHANOL, options=PredictOptions(priority="bulk"))
+            client.predict(ETHANOL, options=PredictOptions())
+        bulk, usual = service.documents()
+        assert bulk["priority"] == "bulk"
+        assert "priority" not in usual, "an older service would refuse it"
+
     def test_uncertainty_can_be_left_out(self) -> None:
         service = StandIn()
         with Client(transport=service.transport) as client:
@@ -104,7 +113,7 @@ class TestRequest:
 
     @pytest.mark.parametrize(
         "options",
-        [{"n_samples": 0}, {"deadline_s": 0.0}, {"deadline_s": math.nan}],
+        [{"n_samples": 0}, {"priority": "urgent"}, {"deadline_s": 0.0}, {"deadline_s": math.nan}],
     )
     def test_meaningless_option_is_refused(self, options: dict[str, Any]) -> None:
         with pytest.raises(InvalidArgument, match=next(iter(options))):

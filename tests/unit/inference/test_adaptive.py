@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from posterion.errors import PosterionError
-from posterion.inference.adaptive import BAND, rungs
+from posterion.inference.adaptive import BAND, FIRST_RUNG, band, rungs
 from posterion.inference.loading import SampleBank, load_bank
 from posterion.inference.predictor import Predictor
 from posterion.structures.evaluation import EvaluationOptions
@@ -25,6 +25,14 @@ def large() -> SampleBank:
     store = Store.open("memory://")
     publish_random_bank(store, n_samples=N_SAMPLES, with_latent_density=True)
     return load_bank(store, "ethanol")
+
+
+def test_the_band_is_as_narrow_as_the_spread_is_known() -> None:
+    """One and a bit standard errors of a standard deviation, whatever the number of samples."""
+    assert band(FIRST_RUNG) == BAND
+    for n_samples in (8, 16, 32):
+        standard_error = 1.0 / np.sqrt(2.0 * (n_samples - 1))
+        assert band(n_samples) / standard_error == pytest.approx(BAND * np.sqrt(6.0))
 
 
 def with_threshold(bank: SampleBank, candidate: float) -> Predictor:

@@ -125,9 +125,10 @@ def test_a_number_of_samples_not_held_is_refused(n_samples: int) -> None:
 def test_neither_memory_nor_threads_change_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     fused, _ = engines("l = 2")
     whole = evaluated(fused, graphs())
-    monkeypatch.setattr(engine_module, "MEMORY_BYTES", 1)
+    monkeypatch.setattr(engine_module, "WORKING_SET_BYTES", 1)
     parts = evaluated(fused, graphs())
     torch.testing.assert_close(parts.forces, whole.forces, atol=1e-5, rtol=0.0)
+    monkeypatch.setattr(engine_module, "THREAD_BYTES", 1)
     config = network("l = 2")
     several = FusedEngine(config, REFERENCE, samples(config), n_threads=2)
     before = torch.get_num_threads()
@@ -135,6 +136,13 @@ def test_neither_memory_nor_threads_change_the_answer(monkeypatch: pytest.Monkey
     assert torch.get_num_threads() == before
     assert torch.equal(threads.forces, parts.forces)
     assert torch.equal(threads.energy, parts.energy)
+
+
+def test_a_small_batch_stays_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = network("l = 1")
+    several = FusedEngine(config, REFERENCE, samples(config), n_threads=2)
+    monkeypatch.setattr(several, "_in_threads", lambda *_: pytest.fail("spread over threads"))
+    evaluated(several, graphs())
 
 
 def test_the_default_type_of_torch_does_not_matter() -> None:

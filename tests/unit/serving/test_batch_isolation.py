@@ -1,6 +1,7 @@
 """One structure that fails, or does not fit, costs its neighbours nothing."""
 
 import asyncio
+import weakref
 from collections.abc import Sequence
 
 from posterion.errors import (
@@ -12,6 +13,7 @@ from posterion.errors import (
 from posterion.serving.batcher import Batcher
 from posterion.serving.bounds import SUCCESSES_BEFORE_GROWTH, AdaptiveBounds
 from posterion.serving.formation import Cost
+from posterion.serving.isolation import evaluate_isolated
 from posterion.serving.work import BatcherLimits, BatchRecord, Work
 from tests.support.batcher_bench import PATIENCE_S, Bench, on_bench
 
@@ -86,12 +88,43 @@ def test_out_of_memory_halves_the_bound_and_loses_nothing() -> None:
     async def body(bench: Bench) -> None:
         bench.device.let_through(1_000)
         assert await bench.send(*range(16)) == tuple(2 * each for each in range(16))
-        assert bench.batcher.bounds.edges == 8
+        assert bench.batcher.room("a").memory.edges == 8
         n_before = len(bench.device.batches)
         await bench.send(*range(16))
         assert [len(items) for _, items in bench.device.batches[n_before:]] == [8, 8]
 
     on_bench(body, edges=16, memory=8)
+
+
+def test_a_part_that_does_not_fit_either_tightens_the_bound_at_once() -> None:
+    async def body(bench: Bench) -> None:
+        bench.device.let_through(1_000)
+        await bench.send(*range(16))
+        assert bench.batcher.room("a").memory.edges == 2
+        assert bench.batcher.room("other").memory.edges == 16, "learnt of one kind alone"
+        n_before = len(bench.device.batches)
+        await bench.send(*range(16))
+        assert [len(items) for _, items in bench.device.batches[n_before:]] == [2] * 8
+        assert bench.records[-1].n_out_of_memory == 0
+
+    on_bench(body, edges=16, memory=3)
+
+
+def test_what_failed_is_let_go_before_its_halves_are_tried() -> None:
+    class Held:
+        """Stands for tensors of a failed pass."""
+
+    held: list[weakref.ref[Held]] = []
+
+    def device(_group: str, items: Sequence[int]) -> Sequence[int]:
+        assert all(each() is None for each in held), "the failed pass still holds its memory"
+        tensors = Held()
+        held.append(weakref.ref(tensors))
+        if len(items) > 1:
+            raise MemoryError
+        return list(items)
+
+    assert evaluate_isolated(device, "a", [1, 2, 3, 4]).results == (1, 2, 3, 4)
 
 
 def test_a_structure_that_never_fits_is_too_large() -> None:
@@ -103,7 +136,7 @@ def test_a_structure_that_never_fits_is_too_large() -> None:
     on_bench(body, memory=0)
 
 
-def test_the_bound_grows_back_but_never_above_the_configured_one() -> None:
+def test_the_bound_grows_back_but_never_to_what_has_failed() -> None:
     bounds = AdaptiveBounds(Cost(edges=16, atoms=4))
     bounds.shrink(Cost(edges=16, atoms=4))
     assert bounds.current == Cost(edges=8, atoms=2)
@@ -113,6 +146,12 @@ def test_the_bound_grows_back_but_never_above_the_configured_one() -> None:
     assert bounds.current == Cost(edges=10, atoms=3)
     for _ in range(20 * SUCCESSES_BEFORE_GROWTH):
         bounds.succeed()
+    assert bounds.current == Cost(edges=14, atoms=3)
+
+
+def test_a_structure_that_fails_alone_above_the_bound_leaves_it_alone() -> None:
+    bounds = AdaptiveBounds(Cost(edges=16, atoms=4))
+    bounds.shrink(Cost(edges=1_000, atoms=50))
     assert bounds.current == Cost(edges=16, atoms=4)
 
 

@@ -227,7 +227,7 @@ def test_a_costly_batch_may_take_its_time_and_is_still_found_stuck(
 
 def test_the_time_of_a_costly_batch_is_not_lent_to_the_next() -> None:
     async def body(bench: Bench) -> None:
-        costly = bench.send(1, edges=5_000_000)
+        costly = bench.send(1, edges=5_000_000, atoms=250_000)
         await bench.until_started()
         bench.clock.now += 500.0
         cheap = bench.send(2)

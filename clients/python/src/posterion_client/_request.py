@@ -31,6 +31,8 @@ class PredictOptions:
             mean over more samples is another energy surface, on which no dynamics should end
             up half way.
         deadline_s: Give up after this many seconds; None = no deadline.
+        priority: ``bulk`` for a job that nobody waits for step by step: its structures yield
+            to the interactive ones of simulations, and still get a share of the service.
     """
 
     uncertainty: bool = True
@@ -39,6 +41,7 @@ class PredictOptions:
     precision: Literal["float32", "float64"] = "float32"
     n_samples: int | Literal["adaptive"] | None = None
     deadline_s: float | None = None
+    priority: Literal["interactive", "bulk"] = "interactive"
 
     def __post_init__(self) -> None:
         """Refuse numbers that cannot be meant."""
@@ -52,6 +55,10 @@ class PredictOptions:
         if self.deadline_s is not None and not 0.001 <= self.deadline_s <= 86_400:
             raise InvalidArgument(
                 f"deadline_s must be from 0.001 to 86400 seconds, got {self.deadline_s}"
+            )
+        if self.priority not in ("interactive", "bulk"):
+            raise InvalidArgument(
+                f"priority must be 'interactive' or 'bulk', got {self.priority!r}"
             )
         if self.samples != "none" and not self.uncertainty:
             raise InvalidArgument("samples are part of the uncertainty: leave uncertainty=True")
@@ -132,7 +139,10 @@ def evaluation_fields(
     structures: Sequence[Structure], options: PredictOptions, encoding: Encoding
 ) -> dict[str, object]:
     """What every request that evaluates structures says."""
+    # Said only where it matters, so that a service older than priorities can be asked.
+    priority = {} if options.priority == "interactive" else {"priority": options.priority}
     return {
+        **priority,
         "structures": [_structure_document(structure, encoding) for structure in structures],
         "units": {"length": "angstrom", "energy": "eV"},
         "precision": options.precision,

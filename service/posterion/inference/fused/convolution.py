@@ -8,42 +8,17 @@ and channel is ever written to memory.
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import Final, TypeAlias
 
+from posterion.inference.coupling import (
+    TABLE_ROWS,
+    AngularColumns,
+    Pair,
+    by_source,
+    by_target,
+    slots_of,
+)
 from posterion.inference.fused.kernel import Source
 from posterion.network.frozen import LayerShape, Path
-from posterion.network.spline import DEGREE
-
-Pair: TypeAlias = tuple[int, int]
-
-TABLE_ROWS: Final = DEGREE + 1
-"""Coefficients of the radial table that one distance needs."""
-
-
-class AngularColumns:
-    """Distinct linear combinations of harmonics that the kernels of all layers need.
-
-    A path couples component a of its source to component c of its target by the sum of
-    value * Y[harmonic] over its terms: one number per edge, the same for all samples.
-    """
-
-    def __init__(self) -> None:
-        """Know none."""
-        self._numbers: dict[tuple[tuple[int, float], ...], int] = {}
-
-    def of(self, path: Path) -> dict[Pair, int]:
-        """Columns of a path by component of source and of target."""
-        ordered = sorted(path.terms, key=lambda term: (term.source, term.target))
-        columns = {}
-        for pair, terms in groupby(ordered, key=lambda term: (term.source, term.target)):
-            combination = tuple(sorted((one.harmonic, round(one.value, 12)) for one in terms))
-            columns[pair] = self._numbers.setdefault(combination, len(self._numbers))
-        return columns
-
-    @property
-    def combinations(self) -> Sequence[tuple[tuple[int, float], ...]]:
-        """Harmonics and factors of every column, in order."""
-        return tuple(self._numbers)
 
 
 def forward_source(shape: LayerShape, angular: AngularColumns) -> str:
@@ -71,7 +46,7 @@ def forward_source(shape: LayerShape, angular: AngularColumns) -> str:
                 _load_features(source, "x", shape)
                 for number, path in enumerate(shape.paths):
                     source.line(f"r = {_radial('b', number, shape.n_features)}")
-                    for c, terms in _by_target(angular.of(path)):
+                    for c, terms in by_target(angular.of(path)):
                         into = f"m{path.target}[k, i, {_place(shape, path, c)} + u]"
                         told = " + ".join(f"g{n} * x{path.source}_{a}" for a, n in terms)
                         source.line(f"{into} += r * ({told})")
@@ -140,10 +115,10 @@ def _path_back(
     """Reverse of one path for one channel."""
     source.line(f"r = {_radial('b', number, shape.n_features)}")
     source.line(f"s = {_radial('d', number, shape.n_features)}")
-    for c, _ in _by_target(columns):
+    for c, _ in by_target(columns):
         source.line(f"y_{c} = y{path.target}[k, i, {_place(shape, path, c)} + u]")
     products = []
-    for a, sums in _by_source(columns):
+    for a, sums in by_source(columns):
         source.line(f"p_{a} = " + " + ".join(f"g{n} * y_{c}" for c, n in sums))
         products.append(f"p_{a} * x{path.source}_{a}")
         if not is_first:
@@ -176,13 +151,6 @@ def _load_angular(source: Source, shape: LayerShape, angular: AngularColumns) ->
         source.line(f"g{column} = angular[e, {column}]")
 
 
-def slots_of(shape: LayerShape) -> tuple[int, ...]:
-    """Number of paths that reach each target."""
-    return tuple(
-        sum(path.target == target for path in shape.paths) for target in range(len(shape.targets))
-    )
-
-
 def _place(shape: LayerShape, path: Path, component: int) -> int:
     """Where a component of a path's target starts among the columns of an atom."""
     return (component * slots_of(shape)[path.target] + path.slot) * shape.n_features
@@ -202,15 +170,3 @@ def _radial(letter: str, path: int, n_features: int) -> str:
         f"{letter}{row} * radial[k, q + {row}, {path * n_features} + u]"
         for row in range(TABLE_ROWS)
     )
-
-
-def _by_target(columns: Mapping[Pair, int]) -> Iterator[tuple[int, list[Pair]]]:
-    """Components of the target, each with components of the source and angular columns."""
-    for c in sorted({c for _, c in columns}):
-        yield c, [(a, n) for (a, other), n in columns.items() if other == c]
-
-
-def _by_source(columns: Mapping[Pair, int]) -> Iterator[tuple[int, list[Pair]]]:
-    """Components of the source, each with components of the target and angular columns."""
-    for a in sorted({a for a, _ in columns}):
-        yield a, [(c, n) for (other, c), n in columns.items() if other == a]

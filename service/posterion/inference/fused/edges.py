@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from posterion.graph.batch import GraphBatch
-from posterion.inference.fused.convolution import TABLE_ROWS, AngularColumns
+from posterion.inference.coupling import TABLE_ROWS, AngularColumns
 from posterion.inference.fused.geometry import edges_source
 from posterion.inference.fused.kernel import compiled
 from posterion.network.frozen import N_INTERVALS

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 import torch
@@ -11,42 +11,33 @@ from torch import Tensor
 
 from posterion.graph.batch import GraphBatch
 from posterion.inference.bank import chosen_samples
-from posterion.inference.fused.convolution import AngularColumns
+from posterion.inference.coupling import AngularColumns
 from posterion.inference.fused.edges import EdgeDescriber, Edges
 from posterion.inference.fused.geometry import forces_source
 from posterion.inference.fused.kernel import compiled
 from posterion.inference.fused.layer import ByEdge, FirstLayer, FusedLayer
-from posterion.inference.fused.weights import samples_of, single_precision
+from posterion.inference.raw_outputs import (
+    RawOutputs,
+    Units,
+    atomic_energy,
+    atomic_noise,
+    joined,
+)
+from posterion.inference.weights import samples_of, single_precision
 from posterion.network.config import EnergyReference, NetworkConfig
 from posterion.network.freezing import freeze
-from posterion.network.frozen import FrozenNetwork, ReadoutWeights
+from posterion.network.frozen import FrozenNetwork
 from posterion.network.functional import NetworkOutputs
-from posterion.network.noise import NOISE_MODELS
 
-MEMORY_BYTES: Final = 2 * 2**30
-"""What the samples that are evaluated together may take."""
+WORKING_SET_BYTES: Final = 64 * 2**20
+"""What the samples that are evaluated together may take. More than caches hold is slower: 32
+samples of 16 aspirin at once take a sixth longer than eight at a time."""
 
+THREAD_BYTES: Final = 8 * 2**20
+"""A thread with less to do costs more, in turns at the interpreter, than it saves."""
 
 _TORCH_THREADS: Final = threading.Lock()
 """Torch has one number of threads for the whole process: nobody reads it while it is lowered."""
-
-
-class _Raw(NamedTuple):
-    """Answers of some samples in the order of the engine's atoms, before units.
-
-    Attributes:
-        energy: Per atom, shape ``(K, n_atoms)``.
-        noise: Shape ``(K, n_atoms, n_outputs)``.
-        latent: Shape ``(K, n_atoms, n_features)``.
-        forces: Shape ``(K, n_atoms, 3)``, float64.
-        strain: Derivatives by strain, ``(K, n_structures, 3, 3)``, float64.
-    """
-
-    energy: Tensor
-    noise: Tensor
-    latent: Tensor
-    forces: Tensor
-    strain: Tensor
 
 
 class FusedEngine:
@@ -80,7 +71,7 @@ class FusedEngine:
             with _TORCH_THREADS:
                 n_threads = torch.get_num_threads()
         self._n_threads = n_threads
-        self._config, self._reference = config, reference
+        self._units = Units(config, reference, device=self.device)
         self.n_samples = len(parameters)
         self._frozen = single_precision(freeze(config, parameters))
         angular = AngularColumns()
@@ -92,9 +83,6 @@ class FusedEngine:
         )
         self._collect = compiled(forces_source())
         self._pool = ThreadPoolExecutor(n_threads, "posterion-fused")
-        self._shifts = torch.zeros(119, dtype=torch.float64)
-        for number, shift in reference.shifts.items():
-            self._shifts[number] = shift
 
     def evaluate(
         self, batch: GraphBatch, *, n_samples: int | None, stress: bool, first: int = 0
@@ -102,19 +90,17 @@ class FusedEngine:
         """See `BankEngine`."""
         used = chosen_samples(self.n_samples, first, n_samples)
         edges = self._describe(batch)
-        n_threads = self._n_threads
-        parts = list(_parts(used, n_threads=n_threads, sample_bytes=self._sample_bytes(edges)))
+        sample_bytes = self._sample_bytes(edges)
+        n_threads = min(self._n_threads, _useful_threads(used, sample_bytes))
+        parts = list(_parts(used, n_threads=n_threads, sample_bytes=sample_bytes))
 
-        def run(part: slice) -> _Raw:
+        def run(part: slice) -> RawOutputs:
             return self._run(samples_of(self._frozen, part), edges, batch.n_structures)
 
-        if n_threads == 1 or len(parts) == 1:
-            raw = [run(part) for part in parts]
-        else:
-            raw = self._in_threads(run, parts)
-        return self._outputs(_joined(raw), edges, batch, stress=stress)
+        raw = [run(part) for part in parts] if n_threads == 1 else self._in_threads(run, parts)
+        return self._outputs(joined(raw), edges, batch, stress=stress)
 
-    def _run(self, frozen: FrozenNetwork, edges: Edges, n_structures: int) -> _Raw:
+    def _run(self, frozen: FrozenNetwork, edges: Edges, n_structures: int) -> RawOutputs:
         """Forward and reverse pass of some samples."""
         n_samples = len(frozen.embedding)
         first, *others = frozen.layers
@@ -124,7 +110,7 @@ class FusedEngine:
             features, one = layer.forward(weights, edges, features)
             passed.append(one)
         latent = features[0][:, :, 0]
-        energy, by_latent = _energy(latent, frozen.energy)
+        energy, by_latent = atomic_energy(latent, frozen.energy)
         by_edge = ByEdge(
             np.zeros((n_samples, edges.n_edges, len(frozen.harmonics)), dtype=np.float32),
             np.zeros((n_samples, edges.n_edges), dtype=np.float32),
@@ -146,15 +132,17 @@ class FusedEngine:
             forces,
             strain,
         )
-        return _Raw(
+        return RawOutputs(
             energy=energy,
-            noise=_noise(latent, frozen.noise),
+            noise=atomic_noise(latent, frozen.noise),
             latent=latent,
             forces=torch.from_numpy(forces),
             strain=torch.from_numpy(strain),
         )
 
-    def _in_threads(self, run: Callable[[slice], _Raw], parts: list[slice]) -> list[_Raw]:
+    def _in_threads(
+        self, run: Callable[[slice], RawOutputs], parts: list[slice]
+    ) -> list[RawOutputs]:
         """Run parts side by side, each on one thread: kernels and products release the lock."""
         with _TORCH_THREADS:
             before = torch.get_num_threads()
@@ -165,25 +153,18 @@ class FusedEngine:
                 torch.set_num_threads(before)
 
     def _outputs(
-        self, raw: _Raw, edges: Edges, batch: GraphBatch, *, stress: bool
+        self, raw: RawOutputs, edges: Edges, batch: GraphBatch, *, stress: bool
     ) -> NetworkOutputs:
-        """Restore units, energy reference and the order of the batch."""
-        scale, structure = self._reference.scale, batch.structure_index
-        zero = torch.zeros((len(raw.energy), batch.n_structures), dtype=torch.float64)
-        # In float32 the sum over ten thousand atoms is off by several meV.
-        energy = zero.index_add(1, structure, raw.energy.double()[:, edges.place])
-        shift = zero[0].index_add(0, structure, self._shifts[batch.atomic_numbers])
-        noise = raw.noise[:, edges.place]
-        model, unit = NOISE_MODELS[self._config.noise_readout], self._config.noise_scale
-        return NetworkOutputs(
-            energy=scale * energy + shift,
-            forces=scale * raw.forces[:, edges.place],
-            stress=scale * _stress(raw.strain, batch.cell) if stress else None,
-            force_std=model.force_std(noise, scale=unit),
-            energy_std=self._reference.energy_std_per_sqrt_atom * batch.n_atoms.double().sqrt(),
-            latent=raw.latent[:, edges.place],
-            force_epistemic_std=model.force_epistemic_std(noise, scale=unit),
+        """Restore the order of the batch and the units."""
+        place = edges.place
+        ordered = RawOutputs(
+            energy=raw.energy[:, place],
+            noise=raw.noise[:, place],
+            latent=raw.latent[:, place],
+            forces=raw.forces[:, place],
+            strain=raw.strain,
         )
+        return self._units(ordered, batch, stress=stress)
 
     def _sample_bytes(self, edges: Edges) -> int:
         """Memory that one sample takes, at least: features of all layers, derivatives by edges."""
@@ -192,34 +173,15 @@ class FusedEngine:
         return 4 * (edges.n_atoms * per_atom + edges.n_edges * per_edge)
 
 
-def _energy(latent: Tensor, weights: ReadoutWeights) -> tuple[Tensor, Tensor]:
-    """Atomic energies, and their derivatives by the latent scalars."""
-    hidden = torch.bmm(latent, weights.hidden)
-    sigmoid = hidden.sigmoid()
-    energy = torch.bmm(hidden * sigmoid, weights.out)[:, :, 0] + weights.offset
-    by_hidden = sigmoid * (1.0 + hidden * (1.0 - sigmoid)) * weights.out.transpose(1, 2)
-    return energy, torch.bmm(by_hidden, weights.hidden.transpose(1, 2))
-
-
-def _noise(latent: Tensor, weights: ReadoutWeights) -> Tensor:
-    hidden = torch.nn.functional.silu(torch.bmm(latent, weights.hidden))
-    return torch.bmm(hidden, weights.out) + weights.offset[:, None]
-
-
-def _stress(strain: Tensor, cell: Tensor) -> Tensor:
-    """Symmetric derivative by strain over the volume; NaN without a cell."""
-    volume = torch.linalg.det(cell.double()).abs()
-    known = torch.where(volume > 0, volume, torch.nan)
-    return 0.5 * (strain + strain.transpose(2, 3)) / known[:, None, None]
+def _useful_threads(used: slice, sample_bytes: int) -> int:
+    """Over how many threads samples are worth spreading."""
+    n_samples: int = used.stop - used.start
+    return max(1, min(n_samples, n_samples * sample_bytes // THREAD_BYTES))
 
 
 def _parts(used: slice, *, n_threads: int, sample_bytes: int) -> Iterator[slice]:
-    """Runs of samples: as many as threads, more where memory is short."""
-    at_once = max(1, MEMORY_BYTES // (n_threads * sample_bytes))
+    """Runs of samples: as many as threads, more where caches are short."""
+    at_once = max(1, WORKING_SET_BYTES // (n_threads * sample_bytes))
     size = min(at_once, -(-(used.stop - used.start) // n_threads))
     for start in range(used.start, used.stop, size):
         yield slice(start, min(used.stop, start + size))
-
-
-def _joined(parts: list[_Raw]) -> _Raw:
-    return parts[0] if len(parts) == 1 else _Raw(*map(torch.cat, zip(*parts, strict=True)))

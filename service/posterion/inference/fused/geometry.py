@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from posterion.inference.fused.convolution import AngularColumns
+from posterion.inference.coupling import AngularColumns
 from posterion.inference.fused.kernel import Source
 from posterion.network.frozen import N_INTERVALS
 from posterion.network.harmonics import Polynomial

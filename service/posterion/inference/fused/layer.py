@@ -11,12 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from posterion.inference.fused.convolution import (
-    AngularColumns,
-    backward_source,
-    forward_source,
-    slots_of,
-)
+from posterion.inference.coupling import AngularColumns, slots_of
+from posterion.inference.fused.convolution import backward_source, forward_source
 from posterion.inference.fused.edges import Edges
 from posterion.inference.fused.gates import gate_back_source, gate_source
 from posterion.inference.fused.kernel import compiled

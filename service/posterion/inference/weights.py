@@ -8,9 +8,9 @@ from torch import Tensor
 from posterion.network.frozen import FrozenNetwork, LayerWeights, ReadoutWeights
 
 
-def single_precision(frozen: FrozenNetwork) -> FrozenNetwork:
-    """The same network with contiguous float32 weights."""
-    return _with(frozen, lambda weight: weight.to(torch.float32).contiguous())
+def single_precision(frozen: FrozenNetwork, *, device: torch.device | None = None) -> FrozenNetwork:
+    """The same network with contiguous float32 weights, on another device if one is given."""
+    return _with(frozen, lambda weight: weight.to(device, torch.float32).contiguous())
 
 
 def samples_of(frozen: FrozenNetwork, part: slice) -> FrozenNetwork:

@@ -1,0 +1,182 @@
+"""Which waiting structures make up the next batch.
+
+Requests stand in a rotation. The request at the front leads the next batch: its first
+structure is always taken, even where it exceeds the bounds alone, and it decides the group.
+The others give one structure each in turn, as long as the batch has room for it. A request
+that gave goes to the back; one that was passed over keeps its place. So a request of a
+thousand structures shares every batch with its neighbours, and a large structure waits for
+at most as many batches as there were requests before it.
+
+Interactive requests have a rotation of their own, which is asked first; bulk ones fill what
+room is left to them. Passed over often enough, a bulk request leads a batch.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from posterion.serving.formation import NOTHING, Batch, Cost, Room, Waiting
+from posterion.structures.evaluation import Priority
+
+GroupT = TypeVar("GroupT", bound=Hashable)
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
+
+BATCHES_BEFORE_BULK = 8
+"""After so many batches without a bulk structure, one that waits leads the next."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Request(Generic[GroupT, ItemT, ResultT]):
+    group: GroupT
+    waiting: deque[Waiting[ItemT, ResultT]]
+    cost: Cost
+
+
+class Line(Generic[GroupT, ItemT, ResultT]):
+    """The structures that wait for the device, by priority and request."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._rotations: dict[Priority, OrderedDict[int, _Request[GroupT, ItemT, ResultT]]] = {
+            "interactive": OrderedDict(),
+            "bulk": OrderedDict(),
+        }
+        self._next_key = 0
+        self._n_waiting = 0
+        self._n_without_bulk = 0
+
+    def __len__(self) -> int:
+        """Structures in the line, those nobody waits for any more included."""
+        return self._n_waiting
+
+    def join(
+        self,
+        group: GroupT,
+        waiting: list[Waiting[ItemT, ResultT]],
+        priority: Priority = "interactive",
+    ) -> None:
+        """Let the structures of one request join at the back of a rotation."""
+        if not waiting:
+            return
+        cost = sum((each.cost for each in waiting), NOTHING)
+        request = _Request(group=group, waiting=deque(waiting), cost=cost)
+        self._rotations[priority][self._next_key] = request
+        self._next_key += 1
+        self._n_waiting += len(waiting)
+
+    def costs(self) -> dict[GroupT, Cost]:
+        """Sum over all structures of each group."""
+        return self._costs(("interactive", "bulk"), n_turns=self._n_waiting)
+
+    def costs_before(self, n_structures: int, priority: Priority) -> dict[GroupT, Cost]:
+        """What is evaluated before the last structure of a request that would join now.
+
+        Every request gives one structure in turn, so that of each only as many come before
+        it as it has itself; interactive requests need not wait for bulk ones.
+
+        Args:
+            n_structures: Structures of that request.
+            priority: Its priority.
+
+        Returns:
+            Cost by group.
+        """
+        before: tuple[Priority, ...] = ("interactive",)
+        return self._costs(
+            before if priority == "interactive" else (*before, "bulk"), n_turns=n_structures
+        )
+
+    def clear(self) -> list[Waiting[ItemT, ResultT]]:
+        """Empty the line and return who stood in it."""
+        left = [
+            each
+            for rotation in self._rotations.values()
+            for request in rotation.values()
+            for each in request.waiting
+        ]
+        for rotation in self._rotations.values():
+            rotation.clear()
+        self._n_waiting = 0
+        return left
+
+    def form(
+        self, room_of: Callable[[GroupT], Room], now: float
+    ) -> Batch[GroupT, ItemT, ResultT] | None:
+        """Take the next batch out of the line.
+
+        Args:
+            room_of: How far a batch of a group may grow; the leading structure may exceed it.
+            now: Clock reading, to leave out structures whose deadline cannot be met.
+
+        Returns:
+            The batch, possibly with expired members only; None if the line is empty of
+            structures that anybody waits for.
+        """
+        batch: Batch[GroupT, ItemT, ResultT] | None = None
+        for priority in self._order():
+            rotation = self._rotations[priority]
+            candidates = list(rotation)
+            while candidates:
+                may_give_again: list[int] = []
+                for key in candidates:
+                    request = rotation[key]
+                    if batch is None and self._somebody_waits(request):
+                        batch = Batch(group=request.group, room=room_of(request.group), now=now)
+                    if batch is not None and self._take_one(request, batch):
+                        rotation.move_to_end(key)
+                        may_give_again.append(key)
+                    if not request.waiting:
+                        del rotation[key]
+                candidates = [key for key in may_give_again if key in rotation]
+        self._count(batch)
+        return batch
+
+    def _order(self) -> tuple[Priority, Priority]:
+        """Whose turn it is to lead."""
+        if self._n_without_bulk >= BATCHES_BEFORE_BULK:
+            return ("bulk", "interactive")
+        return ("interactive", "bulk")
+
+    def _count(self, batch: Batch[GroupT, ItemT, ResultT] | None) -> None:
+        """Note whether bulk structures were passed over."""
+        taken = batch is None or any(each.priority == "bulk" for each in batch.members)
+        passed_over = self._rotations["bulk"] and not taken
+        self._n_without_bulk = self._n_without_bulk + 1 if passed_over else 0
+
+    def _somebody_waits(self, request: _Request[GroupT, ItemT, ResultT]) -> bool:
+        """Drop cancelled structures up to the first that is still wanted, if there is one."""
+        while request.waiting and request.waiting[0].answer.done():
+            self._pop(request)
+        return bool(request.waiting)
+
+    def _take_one(
+        self, request: _Request[GroupT, ItemT, ResultT], batch: Batch[GroupT, ItemT, ResultT]
+    ) -> bool:
+        """Move one structure of the request to the batch, if it may join; whether it did."""
+        while request.group == batch.group and self._somebody_waits(request):
+            first = request.waiting[0]
+            if first.expired(batch.now, batch.room):
+                batch.expired.append(self._pop(request))
+            elif batch.has_room(first):
+                batch.add(self._pop(request))
+                return True
+            else:
+                return False
+        return False
+
+    def _costs(self, priorities: tuple[Priority, ...], *, n_turns: int) -> dict[GroupT, Cost]:
+        found: dict[GroupT, Cost] = {}
+        for priority in priorities:
+            for request in self._rotations[priority].values():
+                n_waiting = len(request.waiting)
+                part = request.cost.share(min(n_turns, n_waiting), n_waiting)
+                found[request.group] = found.get(request.group, NOTHING) + part
+        return found
+
+    def _pop(self, request: _Request[GroupT, ItemT, ResultT]) -> Waiting[ItemT, ResultT]:
+        waiting = request.waiting.popleft()
+        self._n_waiting -= 1
+        request.cost -= waiting.cost
+        return waiting
