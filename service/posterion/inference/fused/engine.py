@@ -33,7 +33,7 @@ WORKING_SET_BYTES: Final = 64 * 2**20
 """What the samples that are evaluated together may take. More than caches hold is slower: 32
 samples of 16 aspirin at once take a sixth longer than eight at a time."""
 
-THREAD_BYTES: Final = 8 * 2**20
+THREAD_BYTES: Final = 12 * 2**20
 """A thread with less to do costs more, in turns at the interpreter, than it saves."""
 
 _TORCH_THREADS: Final = threading.Lock()
