@@ -74,8 +74,12 @@ class Peer:
         return float(self._answer())
 
     def close(self) -> None:
-        """End the process."""
-        self._process.communicate(timeout=30.0)
+        """End the process; one that is still compiling is killed."""
+        try:
+            self._process.communicate(timeout=30.0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate()
 
     def _answer(self) -> str:
         assert self._process.stdout is not None
