@@ -11,9 +11,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from posterion.structures.neighbors import SMALL, complete_cell
+from posterion.structures.neighbors import complete_cell
 
 _SHIFTS: Final = np.array(list(product((0.0, 0.5), repeat=3)))
+_ALL_PAIRS: Final = 256
+"""Up to this many atoms of a molecule, one matrix product of all pairs beats the grids."""
+_ROUNDING: Final = 1e-14
+"""Of the largest square, more than the squares of distances from a product are off by."""
 _CROWD: Final = 8
 """More atoms than this in one cell are left to the search that lists pairs."""
 
@@ -38,8 +42,8 @@ def contacts_possible(
         atom are not looked at.
     """
     if cell is None or not any(pbc):
-        if len(positions) <= SMALL:
-            return _smallest_squared(positions) < distance * distance
+        if len(positions) <= _ALL_PAIRS:
+            return not _smallest_squared(positions) >= distance * distance
         along, heights = positions, np.ones(3)
     else:
         # Along the normals of the cell's faces no two atoms are farther apart than in space.
@@ -58,10 +62,13 @@ def contacts_possible(
 
 
 def _smallest_squared(positions: NDArray[np.float64]) -> float:
-    difference = positions[None, :, :] - positions[:, None, :]
-    squared = np.einsum("ijk,ijk->ij", difference, difference)
-    squared.flat[:: len(positions) + 1] = np.inf
-    return float(squared.min())
+    """A little less than the smallest squared distance, or NaN of numbers beyond squares."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        centred = positions - positions.mean(axis=0)
+        squares = np.einsum("ij,ij->i", centred, centred)
+        apart = squares[:, None] + squares - 2.0 * (centred @ centred.T)
+        apart.flat[:: len(positions) + 1] = np.inf
+        return float(apart.min() - _ROUNDING * squares.max())
 
 
 def _sharing(

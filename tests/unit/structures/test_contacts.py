@@ -33,6 +33,17 @@ def test_no_pair_that_the_list_has_is_denied() -> None:
     assert n_denied > N_BOXES // 5
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("far", [0.0, 1e6, 1e200])
+def test_a_pair_of_a_molecule_is_found_wherever_it_is(far: float) -> None:
+    lattice = np.stack(np.meshgrid(*[np.arange(0.0, 6.0)] * 3), axis=-1).reshape(-1, 3)
+    positions = np.concatenate([lattice, lattice[17:18] + [0.0, 0.29, 0.0]]) + far
+    positions[0] -= 2.0 * far
+    assert contacts_possible(positions, None, (False,) * 3, distance=DISTANCE)
+    if far < 1e6:
+        assert not contacts_possible(positions[:-1], None, (False,) * 3, distance=DISTANCE)
+
+
 def test_a_crowd_is_left_to_the_list() -> None:
     assert contacts_possible(np.zeros((200, 3)), None, (False,) * 3, distance=DISTANCE)
     lattice = np.stack(np.meshgrid(*[np.arange(0.0, 8.0)] * 3), axis=-1).reshape(-1, 3)
