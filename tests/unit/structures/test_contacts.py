@@ -37,7 +37,7 @@ def test_no_pair_that_the_list_has_is_denied() -> None:
 @pytest.mark.parametrize("far", [0.0, 1e6, 1e200])
 def test_a_pair_of_a_molecule_is_found_wherever_it_is(far: float) -> None:
     lattice = np.stack(np.meshgrid(*[np.arange(0.0, 6.0)] * 3), axis=-1).reshape(-1, 3)
-    positions = np.concatenate([lattice, lattice[17:18] + [0.0, 0.29, 0.0]]) + far
+    positions = np.concatenate([lattice, lattice[17:18] + np.array([0.0, 0.29, 0.0])]) + far
     positions[0] -= 2.0 * far
     assert contacts_possible(positions, None, (False,) * 3, distance=DISTANCE)
     if far < 1e6:
