@@ -177,7 +177,7 @@ class Batcher(Generic[GroupT, ItemT, ResultT]):
         ]
         if not self.n_waiting and not self._outlook.busy:
             self._outlook.progress()
-        self._line.join(group, waiting, priority)
+        ticket = self._line.join(group, waiting, priority)
         self._wake.set()
         try:
             async with asyncio.timeout(None if deadline is None else deadline - now):
@@ -185,6 +185,7 @@ class Batcher(Generic[GroupT, ItemT, ResultT]):
         except TimeoutError as error:
             raise DeadlineExceeded("the deadline passed before the answer") from error
         finally:
+            self._line.leave(ticket)
             for each in waiting:
                 each.answer.cancel()
         return Answers(

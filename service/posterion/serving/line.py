@@ -8,7 +8,7 @@ thousand structures shares every batch with its neighbours, and a large structur
 at most as many batches as there were requests before it.
 
 Interactive requests have a rotation of their own, which is asked first; bulk ones fill what
-room is left to them. Passed over often enough, a bulk request leads a batch.
+room is left to them. Passed over often enough, the bulk request at the front leads a batch.
 """
 
 from collections import OrderedDict, deque
@@ -24,7 +24,7 @@ ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
 BATCHES_BEFORE_BULK = 8
-"""After so many batches without a bulk structure, one that waits leads the next."""
+"""After so many batches that passed the foremost bulk structure over, it leads the next."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -45,10 +45,10 @@ class Line(Generic[GroupT, ItemT, ResultT]):
         }
         self._next_key = 0
         self._n_waiting = 0
-        self._n_without_bulk = 0
+        self._n_passed_over = 0
 
     def __len__(self) -> int:
-        """Structures in the line, those nobody waits for any more included."""
+        """Structures in the line."""
         return self._n_waiting
 
     def join(
@@ -56,15 +56,26 @@ class Line(Generic[GroupT, ItemT, ResultT]):
         group: GroupT,
         waiting: list[Waiting[ItemT, ResultT]],
         priority: Priority = "interactive",
-    ) -> None:
-        """Let the structures of one request join at the back of a rotation."""
-        if not waiting:
-            return
-        cost = sum((each.cost for each in waiting), NOTHING)
-        request = _Request(group=group, waiting=deque(waiting), cost=cost)
-        self._rotations[priority][self._next_key] = request
+    ) -> int:
+        """Let the structures of one request join at the back of a rotation.
+
+        Returns:
+            A ticket to leave with.
+        """
+        ticket = self._next_key
         self._next_key += 1
-        self._n_waiting += len(waiting)
+        if waiting:
+            cost = sum((each.cost for each in waiting), NOTHING)
+            request = _Request(group=group, waiting=deque(waiting), cost=cost)
+            self._rotations[priority][ticket] = request
+            self._n_waiting += len(waiting)
+        return ticket
+
+    def leave(self, ticket: int) -> None:
+        """Drop what is left of a request that nobody waits for any more, if anything is."""
+        for rotation in self._rotations.values():
+            request = rotation.pop(ticket, None)
+            self._n_waiting -= 0 if request is None else len(request.waiting)
 
     def costs(self) -> dict[GroupT, Cost]:
         """Sum over all structures of each group."""
@@ -114,6 +125,7 @@ class Line(Generic[GroupT, ItemT, ResultT]):
             The batch, possibly with expired members only; None if the line is empty of
             structures that anybody waits for.
         """
+        foremost = self._foremost_bulk()
         batch: Batch[GroupT, ItemT, ResultT] | None = None
         for priority in self._order():
             rotation = self._rotations[priority]
@@ -130,20 +142,20 @@ class Line(Generic[GroupT, ItemT, ResultT]):
                     if not request.waiting:
                         del rotation[key]
                 candidates = [key for key in may_give_again if key in rotation]
-        self._count(batch)
+        passed_over = foremost is not None and self._foremost_bulk() is foremost
+        self._n_passed_over = self._n_passed_over + 1 if passed_over else 0
         return batch
 
     def _order(self) -> tuple[Priority, Priority]:
         """Whose turn it is to lead."""
-        if self._n_without_bulk >= BATCHES_BEFORE_BULK:
+        if self._n_passed_over >= BATCHES_BEFORE_BULK:
             return ("bulk", "interactive")
         return ("interactive", "bulk")
 
-    def _count(self, batch: Batch[GroupT, ItemT, ResultT] | None) -> None:
-        """Note whether bulk structures were passed over."""
-        taken = batch is None or any(each.priority == "bulk" for each in batch.members)
-        passed_over = self._rotations["bulk"] and not taken
-        self._n_without_bulk = self._n_without_bulk + 1 if passed_over else 0
+    def _foremost_bulk(self) -> Waiting[ItemT, ResultT] | None:
+        """The bulk structure whose turn it is; it stays so until it is taken or dropped."""
+        front = next(iter(self._rotations["bulk"].values()), None)
+        return None if front is None else front.waiting[0]
 
     def _somebody_waits(self, request: _Request[GroupT, ItemT, ResultT]) -> bool:
         """Drop cancelled structures up to the first that is still wanted, if there is one."""
