@@ -11,7 +11,11 @@ from posterion.errors import (
     StructureTooLarge,
 )
 from posterion.serving.batcher import Batcher
-from posterion.serving.bounds import SUCCESSES_BEFORE_GROWTH, AdaptiveBounds
+from posterion.serving.bounds import (
+    SUCCESSES_BEFORE_GROWTH,
+    SUCCESSES_BEFORE_TRIAL,
+    AdaptiveBounds,
+)
 from posterion.serving.formation import Cost
 from posterion.serving.isolation import evaluate_isolated
 from posterion.serving.work import BatcherLimits, BatchRecord, Work
@@ -136,7 +140,7 @@ def test_a_structure_that_never_fits_is_too_large() -> None:
     on_bench(body, memory=0)
 
 
-def test_the_bound_grows_back_but_never_to_what_has_failed() -> None:
+def test_the_bound_grows_back_and_long_stays_below_what_has_failed() -> None:
     bounds = AdaptiveBounds(Cost(edges=16, atoms=4))
     bounds.shrink(Cost(edges=16, atoms=4))
     assert bounds.current == Cost(edges=8, atoms=2)
@@ -144,9 +148,26 @@ def test_the_bound_grows_back_but_never_to_what_has_failed() -> None:
         assert bounds.current == Cost(edges=8, atoms=2)
         bounds.succeed()
     assert bounds.current == Cost(edges=10, atoms=3)
-    for _ in range(20 * SUCCESSES_BEFORE_GROWTH):
+    for _ in range(2 * SUCCESSES_BEFORE_GROWTH + SUCCESSES_BEFORE_TRIAL - 1):
         bounds.succeed()
     assert bounds.current == Cost(edges=14, atoms=3)
+    bounds.succeed()
+    assert bounds.current == Cost(edges=16, atoms=4)
+
+
+def test_a_failure_lowers_the_bound_that_the_batch_used_most_of() -> None:
+    bounds = AdaptiveBounds(Cost(edges=6_400, atoms=640))
+    bounds.shrink(Cost(edges=6_000, atoms=100))
+    assert bounds.current == Cost(edges=3_000, atoms=640)
+
+
+def test_one_failure_of_an_isolated_atom_leaves_room_for_batches() -> None:
+    bounds = AdaptiveBounds(Cost(edges=6_400, atoms=640))
+    bounds.shrink(Cost(edges=0, atoms=1))
+    assert bounds.current == Cost(edges=6_400, atoms=10)
+    for _ in range(60 * SUCCESSES_BEFORE_TRIAL):
+        bounds.succeed()
+    assert bounds.current == Cost(edges=6_400, atoms=640)
 
 
 def test_a_structure_that_fails_alone_above_the_bound_leaves_it_alone() -> None:
