@@ -12,9 +12,9 @@ room is left to them. Passed over often enough, the bulk request at the front le
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from posterion.serving.formation import NOTHING, Batch, Cost, Room, Waiting
 from posterion.structures.evaluation import Priority
@@ -25,6 +25,19 @@ ResultT = TypeVar("ResultT")
 
 BATCHES_BEFORE_BULK = 8
 """After so many batches that passed the foremost bulk structure over, it leads the next."""
+
+
+class FormationError(Exception):
+    """No batch could be formed.
+
+    Attributes:
+        waiting: Structures that are no longer in the line and must be answered.
+    """
+
+    def __init__(self, waiting: Sequence[Waiting[Any, Any]]) -> None:
+        """Name who must be answered."""
+        super().__init__(f"{len(waiting)} structures have left the line")
+        self.waiting = waiting
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -71,11 +84,14 @@ class Line(Generic[GroupT, ItemT, ResultT]):
             self._n_waiting += len(waiting)
         return ticket
 
-    def leave(self, ticket: int) -> None:
-        """Drop what is left of a request that nobody waits for any more, if anything is."""
+    def leave(self, ticket: int) -> list[Waiting[ItemT, ResultT]]:
+        """Take what is left of a request out of the line, and return it."""
         for rotation in self._rotations.values():
             request = rotation.pop(ticket, None)
-            self._n_waiting -= 0 if request is None else len(request.waiting)
+            if request is not None:
+                self._n_waiting -= len(request.waiting)
+                return list(request.waiting)
+        return []
 
     def costs(self) -> dict[GroupT, Cost]:
         """Sum over all structures of each group."""
@@ -124,24 +140,24 @@ class Line(Generic[GroupT, ItemT, ResultT]):
         Returns:
             The batch, possibly with expired members only; None if the line is empty of
             structures that anybody waits for.
+
+        Raises:
+            FormationError: If ``room_of`` raises, or what it returned does. The request at
+                the front, or what was taken so far, has left the line: to form the next
+                batch will not meet it again.
         """
+        leader = self._leader()
+        if leader is None:
+            return None
+        ticket, group = leader
         foremost = self._foremost_bulk()
-        batch: Batch[GroupT, ItemT, ResultT] | None = None
-        for priority in self._order():
-            rotation = self._rotations[priority]
-            candidates = list(rotation)
-            while candidates:
-                may_give_again: list[int] = []
-                for key in candidates:
-                    request = rotation[key]
-                    if batch is None and self._somebody_waits(request):
-                        batch = Batch(group=request.group, room=room_of(request.group), now=now)
-                    if batch is not None and self._take_one(request, batch):
-                        rotation.move_to_end(key)
-                        may_give_again.append(key)
-                    if not request.waiting:
-                        del rotation[key]
-                candidates = [key for key in may_give_again if key in rotation]
+        taken: list[Waiting[ItemT, ResultT]] = []
+        try:
+            batch = Batch(group=group, room=room_of(group), now=now, members=taken)
+            for priority in self._order():
+                self._fill(batch, self._rotations[priority])
+        except Exception as error:
+            raise FormationError(taken or self.leave(ticket)) from error
         passed_over = foremost is not None and self._foremost_bulk() is foremost
         self._n_passed_over = self._n_passed_over + 1 if passed_over else 0
         return batch
@@ -151,6 +167,34 @@ class Line(Generic[GroupT, ItemT, ResultT]):
         if self._n_passed_over >= BATCHES_BEFORE_BULK:
             return ("bulk", "interactive")
         return ("interactive", "bulk")
+
+    def _leader(self) -> tuple[int, GroupT] | None:
+        """Ticket and group of the request that leads; those nobody waits for are dropped."""
+        for priority in self._order():
+            rotation = self._rotations[priority]
+            for ticket, request in list(rotation.items()):
+                if self._somebody_waits(request):
+                    return ticket, request.group
+                del rotation[ticket]
+        return None
+
+    def _fill(
+        self,
+        batch: Batch[GroupT, ItemT, ResultT],
+        rotation: OrderedDict[int, _Request[GroupT, ItemT, ResultT]],
+    ) -> None:
+        """Let the requests of a rotation give a structure each, turn by turn."""
+        candidates = list(rotation)
+        while candidates:
+            may_give_again: list[int] = []
+            for ticket in candidates:
+                request = rotation[ticket]
+                if self._take_one(request, batch):
+                    rotation.move_to_end(ticket)
+                    may_give_again.append(ticket)
+                if not request.waiting:
+                    del rotation[ticket]
+            candidates = [ticket for ticket in may_give_again if ticket in rotation]
 
     def _foremost_bulk(self) -> Waiting[ItemT, ResultT] | None:
         """The bulk structure whose turn it is; it stays so until it is taken or dropped."""
