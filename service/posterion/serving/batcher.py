@@ -21,7 +21,7 @@ from posterion.serving.admission import DRAINING_RETRY_S, Admission
 from posterion.serving.experience import Experience
 from posterion.serving.formation import Batch, Room, Waiting
 from posterion.serving.isolation import Outcome, evaluate_isolated
-from posterion.serving.line import Line
+from posterion.serving.line import FormationError, Line
 from posterion.serving.outlook import Outlook
 from posterion.serving.work import Answers, BatcherLimits, BatchRecord, Evaluator, Work
 from posterion.structures.evaluation import Priority
@@ -177,7 +177,7 @@ class Batcher(Generic[GroupT, ItemT, ResultT]):
         ]
         if not self.n_waiting and not self._outlook.busy:
             self._outlook.progress()
-        self._line.join(group, waiting, priority)
+        ticket = self._line.join(group, waiting, priority)
         self._wake.set()
         try:
             async with asyncio.timeout(None if deadline is None else deadline - now):
@@ -185,6 +185,7 @@ class Batcher(Generic[GroupT, ItemT, ResultT]):
         except TimeoutError as error:
             raise DeadlineExceeded("the deadline passed before the answer") from error
         finally:
+            self._line.leave(ticket)
             for each in waiting:
                 each.answer.cancel()
         return Answers(
@@ -218,7 +219,12 @@ class Batcher(Generic[GroupT, ItemT, ResultT]):
         """Serve the line for ever; a defect fails one batch, never the loop."""
         while True:
             await self._wake.wait()
-            batch = self._line.form(self.room, self._clock())
+            try:
+                batch = self._line.form(self.room, self._clock())
+            except FormationError as failure:
+                logger.exception("a batch could not be formed")
+                self._answer_with(failure.waiting, InternalError("no batch could be formed"))
+                continue
             if batch is None:
                 self._wake.clear()
                 await asyncio.sleep(0)  # whoever was just answered may ask again first

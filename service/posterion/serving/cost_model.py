@@ -7,6 +7,7 @@ forgetting, so that a small batch counts as much as a large one and a device may
 pace; none is negative. What recent batches do not tell apart stays as it was.
 """
 
+import math
 from typing import Final
 
 import numpy as np
@@ -26,6 +27,9 @@ SURPRISES_TO_FORGET: Final = 3
 
 BATCHES_BEFORE_DOUBT: Final = 3
 """So many batches are believed whatever they took."""
+
+SHORTEST_S: Final = 1e-6
+"""No batch takes less; errors are relative to its time, which must not be zero."""
 
 _PERSISTENCE: Final = (1e-2, 1e-4, 1e-4)
 """Pull towards the last estimate, relative to what the data say about a coefficient.
@@ -78,17 +82,20 @@ class CostModel:
             cost: Sum over its structures.
             elapsed_s: Time it took.
         """
-        measured_s = max(elapsed_s, 1e-6)
-        expected_s = self.seconds(cost) if self._n_batches >= BATCHES_BEFORE_DOUBT else measured_s
+        measured_s = expected_s = max(elapsed_s, SHORTEST_S)
+        if self._n_batches >= BATCHES_BEFORE_DOUBT:
+            expected_s = max(self.seconds(cost), SHORTEST_S)
         elapsed_s = min(max(measured_s, expected_s / LARGEST_STEP), expected_s * LARGEST_STEP)
         self._n_surprises = self._n_surprises + 1 if elapsed_s != measured_s else 0
         if self._n_surprises == SURPRISES_TO_FORGET:
             self._forget()
             elapsed_s = expected_s = measured_s
-        self._n_batches += 1
         # Between errors relative to the measured time, for which a hiccup counts little and
         # a haste much, and to the expected one, for which it is the other way round.
         unit_s = (elapsed_s * expected_s) ** 0.5
+        if not math.isfinite(unit_s):
+            return
+        self._n_batches += 1
         row = np.array([1.0, cost.edges, cost.atoms]) / unit_s
         self._normal = FORGETTING * self._normal + np.outer(row, row)
         self._target = FORGETTING * self._target + row * (elapsed_s / unit_s)

@@ -8,13 +8,13 @@ thousand structures shares every batch with its neighbours, and a large structur
 at most as many batches as there were requests before it.
 
 Interactive requests have a rotation of their own, which is asked first; bulk ones fill what
-room is left to them. Passed over often enough, a bulk request leads a batch.
+room is left to them. Passed over often enough, the bulk request at the front leads a batch.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from posterion.serving.formation import NOTHING, Batch, Cost, Room, Waiting
 from posterion.structures.evaluation import Priority
@@ -24,7 +24,20 @@ ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
 BATCHES_BEFORE_BULK = 8
-"""After so many batches without a bulk structure, one that waits leads the next."""
+"""After so many batches that passed the foremost bulk structure over, it leads the next."""
+
+
+class FormationError(Exception):
+    """No batch could be formed.
+
+    Attributes:
+        waiting: Structures that are no longer in the line and must be answered.
+    """
+
+    def __init__(self, waiting: Sequence[Waiting[Any, Any]]) -> None:
+        """Name who must be answered."""
+        super().__init__(f"{len(waiting)} structures have left the line")
+        self.waiting = waiting
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -45,10 +58,10 @@ class Line(Generic[GroupT, ItemT, ResultT]):
         }
         self._next_key = 0
         self._n_waiting = 0
-        self._n_without_bulk = 0
+        self._n_passed_over = 0
 
     def __len__(self) -> int:
-        """Structures in the line, those nobody waits for any more included."""
+        """Structures in the line."""
         return self._n_waiting
 
     def join(
@@ -56,15 +69,29 @@ class Line(Generic[GroupT, ItemT, ResultT]):
         group: GroupT,
         waiting: list[Waiting[ItemT, ResultT]],
         priority: Priority = "interactive",
-    ) -> None:
-        """Let the structures of one request join at the back of a rotation."""
-        if not waiting:
-            return
-        cost = sum((each.cost for each in waiting), NOTHING)
-        request = _Request(group=group, waiting=deque(waiting), cost=cost)
-        self._rotations[priority][self._next_key] = request
+    ) -> int:
+        """Let the structures of one request join at the back of a rotation.
+
+        Returns:
+            A ticket to leave with.
+        """
+        ticket = self._next_key
         self._next_key += 1
-        self._n_waiting += len(waiting)
+        if waiting:
+            cost = sum((each.cost for each in waiting), NOTHING)
+            request = _Request(group=group, waiting=deque(waiting), cost=cost)
+            self._rotations[priority][ticket] = request
+            self._n_waiting += len(waiting)
+        return ticket
+
+    def leave(self, ticket: int) -> list[Waiting[ItemT, ResultT]]:
+        """Take what is left of a request out of the line, and return it."""
+        for rotation in self._rotations.values():
+            request = rotation.pop(ticket, None)
+            if request is not None:
+                self._n_waiting -= len(request.waiting)
+                return list(request.waiting)
+        return []
 
     def costs(self) -> dict[GroupT, Cost]:
         """Sum over all structures of each group."""
@@ -113,37 +140,66 @@ class Line(Generic[GroupT, ItemT, ResultT]):
         Returns:
             The batch, possibly with expired members only; None if the line is empty of
             structures that anybody waits for.
+
+        Raises:
+            FormationError: If ``room_of`` raises, or what it returned does. The request at
+                the front, or what was taken so far, has left the line: to form the next
+                batch will not meet it again.
         """
-        batch: Batch[GroupT, ItemT, ResultT] | None = None
-        for priority in self._order():
-            rotation = self._rotations[priority]
-            candidates = list(rotation)
-            while candidates:
-                may_give_again: list[int] = []
-                for key in candidates:
-                    request = rotation[key]
-                    if batch is None and self._somebody_waits(request):
-                        batch = Batch(group=request.group, room=room_of(request.group), now=now)
-                    if batch is not None and self._take_one(request, batch):
-                        rotation.move_to_end(key)
-                        may_give_again.append(key)
-                    if not request.waiting:
-                        del rotation[key]
-                candidates = [key for key in may_give_again if key in rotation]
-        self._count(batch)
+        leader = self._leader()
+        if leader is None:
+            return None
+        ticket, group = leader
+        foremost = self._foremost_bulk()
+        taken: list[Waiting[ItemT, ResultT]] = []
+        try:
+            batch = Batch(group=group, room=room_of(group), now=now, members=taken)
+            for priority in self._order():
+                self._fill(batch, self._rotations[priority])
+        except Exception as error:
+            raise FormationError(taken or self.leave(ticket)) from error
+        passed_over = foremost is not None and self._foremost_bulk() is foremost
+        self._n_passed_over = self._n_passed_over + 1 if passed_over else 0
         return batch
 
     def _order(self) -> tuple[Priority, Priority]:
         """Whose turn it is to lead."""
-        if self._n_without_bulk >= BATCHES_BEFORE_BULK:
+        if self._n_passed_over >= BATCHES_BEFORE_BULK:
             return ("bulk", "interactive")
         return ("interactive", "bulk")
 
-    def _count(self, batch: Batch[GroupT, ItemT, ResultT] | None) -> None:
-        """Note whether bulk structures were passed over."""
-        taken = batch is None or any(each.priority == "bulk" for each in batch.members)
-        passed_over = self._rotations["bulk"] and not taken
-        self._n_without_bulk = self._n_without_bulk + 1 if passed_over else 0
+    def _leader(self) -> tuple[int, GroupT] | None:
+        """Ticket and group of the request that leads; those nobody waits for are dropped."""
+        for priority in self._order():
+            rotation = self._rotations[priority]
+            for ticket, request in list(rotation.items()):
+                if self._somebody_waits(request):
+                    return ticket, request.group
+                del rotation[ticket]
+        return None
+
+    def _fill(
+        self,
+        batch: Batch[GroupT, ItemT, ResultT],
+        rotation: OrderedDict[int, _Request[GroupT, ItemT, ResultT]],
+    ) -> None:
+        """Let the requests of a rotation give a structure each, turn by turn."""
+        candidates = list(rotation)
+        while candidates:
+            may_give_again: list[int] = []
+            for ticket in candidates:
+                request = rotation[ticket]
+                if self._take_one(request, batch):
+                    rotation.move_to_end(ticket)
+                    may_give_again.append(ticket)
+                if not request.waiting:
+                    del rotation[ticket]
+            candidates = [ticket for ticket in may_give_again if ticket in rotation]
+
+    def _foremost_bulk(self) -> Waiting[ItemT, ResultT] | None:
+        """The bulk structure whose turn it is; it stays so until it is taken or dropped."""
+        front = next(iter(self._rotations["bulk"].values()), None)
+        return None if front is None else front.waiting[0]
 
     def _somebody_waits(self, request: _Request[GroupT, ItemT, ResultT]) -> bool:
         """Drop cancelled structures up to the first that is still wanted, if there is one."""

@@ -24,8 +24,8 @@ STALL_FACTOR = 5.0
 """A batch may take so many times as long as it was expected to, where that is more."""
 
 REFUSALS_PER_TRIAL = 32
-"""Of requests whose deadline seems out of reach, one in so many is tried nevertheless: an
-estimate that only refuses would never be corrected."""
+"""Of requests whose deadline seems out of reach of a busy device, one in so many is tried
+nevertheless: an estimate that only refuses would never be corrected."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +117,8 @@ class Outlook(Generic[GroupT]):
     ) -> bool:
         """Refuse a request that would be answered after its deadline.
 
+        Where nothing is busy and nothing waits, none is: to try it costs nobody anything.
+
         Args:
             group: Of the request.
             costs: Of each of its structures.
@@ -134,6 +136,8 @@ class Outlook(Generic[GroupT]):
         needed_s = self._seconds(before)
         if self._clock() + needed_s <= deadline:
             return False
+        if not self.busy and not self._line:
+            return True
         self._n_refusals += 1
         if self._n_refusals % REFUSALS_PER_TRIAL == 0:
             return True

@@ -4,16 +4,24 @@ import asyncio
 import weakref
 from collections.abc import Sequence
 
+import pytest
+
 from posterion.errors import (
     EvaluationFailed,
+    InternalError,
     NonFiniteResult,
     PosterionError,
     StructureTooLarge,
 )
 from posterion.serving.batcher import Batcher
-from posterion.serving.bounds import SUCCESSES_BEFORE_GROWTH, AdaptiveBounds
-from posterion.serving.formation import Cost
+from posterion.serving.bounds import (
+    SUCCESSES_BEFORE_GROWTH,
+    SUCCESSES_BEFORE_TRIAL,
+    AdaptiveBounds,
+)
+from posterion.serving.formation import Cost, Room, Waiting
 from posterion.serving.isolation import evaluate_isolated
+from posterion.serving.line import FormationError, Line
 from posterion.serving.work import BatcherLimits, BatchRecord, Work
 from tests.support.batcher_bench import PATIENCE_S, Bench, on_bench
 
@@ -136,7 +144,7 @@ def test_a_structure_that_never_fits_is_too_large() -> None:
     on_bench(body, memory=0)
 
 
-def test_the_bound_grows_back_but_never_to_what_has_failed() -> None:
+def test_the_bound_grows_back_and_long_stays_below_what_has_failed() -> None:
     bounds = AdaptiveBounds(Cost(edges=16, atoms=4))
     bounds.shrink(Cost(edges=16, atoms=4))
     assert bounds.current == Cost(edges=8, atoms=2)
@@ -144,15 +152,88 @@ def test_the_bound_grows_back_but_never_to_what_has_failed() -> None:
         assert bounds.current == Cost(edges=8, atoms=2)
         bounds.succeed()
     assert bounds.current == Cost(edges=10, atoms=3)
-    for _ in range(20 * SUCCESSES_BEFORE_GROWTH):
+    for _ in range(2 * SUCCESSES_BEFORE_GROWTH + SUCCESSES_BEFORE_TRIAL - 1):
         bounds.succeed()
     assert bounds.current == Cost(edges=14, atoms=3)
+    bounds.succeed()
+    assert bounds.current == Cost(edges=16, atoms=4)
+
+
+def test_a_failure_lowers_the_bound_that_the_batch_used_most_of() -> None:
+    bounds = AdaptiveBounds(Cost(edges=6_400, atoms=640))
+    bounds.shrink(Cost(edges=6_000, atoms=100))
+    assert bounds.current == Cost(edges=3_000, atoms=640)
+
+
+def test_one_failure_of_an_isolated_atom_leaves_room_for_batches() -> None:
+    bounds = AdaptiveBounds(Cost(edges=6_400, atoms=640))
+    bounds.shrink(Cost(edges=0, atoms=1))
+    assert bounds.current == Cost(edges=6_400, atoms=10)
+    for _ in range(60 * SUCCESSES_BEFORE_TRIAL):
+        bounds.succeed()
+    assert bounds.current == Cost(edges=6_400, atoms=640)
 
 
 def test_a_structure_that_fails_alone_above_the_bound_leaves_it_alone() -> None:
     bounds = AdaptiveBounds(Cost(edges=16, atoms=4))
     bounds.shrink(Cost(edges=1_000, atoms=50))
     assert bounds.current == Cost(edges=16, atoms=4)
+
+
+def test_a_defect_in_forming_a_batch_fails_the_request_at_the_front_alone() -> None:
+    async def run() -> None:
+        def device(_group: str, items: Sequence[int]) -> Sequence[int | PosterionError]:
+            return list(items)
+
+        def kind_of(group: str) -> str:
+            return {"a": "kind"}[group]
+
+        batcher: Batcher[str, int, int] = Batcher(
+            device, BatcherLimits(bounds=Cost(edges=9, atoms=9)), kind_of=kind_of
+        )
+        batcher.start()
+        works = [Work(item=each, cost=Cost(edges=1, atoms=1)) for each in range(3)]
+        async with asyncio.timeout(PATIENCE_S):
+            answers = await asyncio.gather(
+                *(batcher.submit(group, works) for group in ("defect", "a", "defect", "a"))
+            )
+        for failed in answers[::2]:
+            assert [type(each) for each in failed.results] == [InternalError] * 3
+        for served in answers[1::2]:
+            assert served.results == (0, 1, 2)
+        assert batcher.healthy()
+        assert batcher.n_waiting == 0
+        await batcher.stop(drain_timeout_s=PATIENCE_S)
+
+    asyncio.run(run())
+
+
+def test_a_defect_while_a_batch_grows_fails_what_it_took() -> None:
+    def seconds(cost: Cost) -> float:
+        return 1 / (3 - cost.edges)
+
+    bounds = Cost(edges=9, atoms=9)
+    room = Room(memory=bounds, seconds=seconds, max_seconds=9.0, max_bulk_seconds=9.0)
+    loop = asyncio.new_event_loop()
+    line: Line[str, int, int] = Line()
+    line.join(
+        "a",
+        [
+            Waiting(
+                item=item,
+                cost=Cost(edges=1, atoms=1),
+                answer=loop.create_future(),
+                deadline=None,
+                arrived=0.0,
+            )
+            for item in range(4)
+        ],
+    )
+    loop.close()
+    with pytest.raises(FormationError) as caught:
+        line.form(lambda _group: room, now=0.0)
+    assert [each.item for each in caught.value.waiting] == [0, 1]
+    assert len(line) == 2
 
 
 def test_a_defect_of_the_observer_does_not_end_the_service() -> None:

@@ -77,15 +77,26 @@ def test_a_deadline_out_of_reach_is_refused_at_once() -> None:
 def test_an_estimate_that_only_refuses_is_tried_now_and_then() -> None:
     async def body(bench: Bench) -> None:
         await teach(bench)
-        bench.device.let_through()
-        refused = 0
-        for _ in range(REFUSALS_PER_TRIAL):
-            try:
-                await bench.send(7, edges=10, deadline=bench.clock.now + 0.4)
-            except DeadlineExceeded:
-                refused += 1
-        assert refused == REFUSALS_PER_TRIAL - 1
+        bench.send(0, edges=10)
+        await bench.until_started()
+        deadline = bench.clock.now + 0.9
+        tasks = [bench.send(7, edges=10, deadline=deadline) for _ in range(REFUSALS_PER_TRIAL)]
+        await bench.until_waiting(1)
+        bench.device.let_through(2)
+        answers = await asyncio.gather(*tasks, return_exceptions=True)
+        assert all(isinstance(each, DeadlineExceeded) for each in answers[:-1])
+        assert answers[-1] == (14,)
         assert bench.device.batches[-1] == ("a", (7,))
+
+    on_bench(body)
+
+
+def test_an_idle_device_refuses_nobody() -> None:
+    async def body(bench: Bench) -> None:
+        await teach(bench)
+        bench.device.let_through(3)
+        for _ in range(3):
+            assert await bench.send(7, edges=10, deadline=bench.clock.now + 0.4) == (14,)
 
     on_bench(body)
 

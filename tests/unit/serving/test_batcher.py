@@ -137,6 +137,7 @@ def test_a_cancelled_request_is_never_evaluated() -> None:
         dropped.cancel()
         with pytest.raises(asyncio.CancelledError):
             await dropped
+        assert bench.batcher.n_waiting == 1
         bench.device.let_through(2)
         assert await kept == (6,)
         assert bench.device.batches[1] == ("a", (3,))
@@ -182,7 +183,8 @@ def test_the_caller_hears_of_its_deadline_while_the_device_is_busy() -> None:
         bench.send(0)
         await bench.until_started()
         with pytest.raises(DeadlineExceeded):
-            await bench.send(1, deadline=bench.clock.now + 0.001)
+            await bench.send(1, deadline=bench.clock.now + 0.05)
+        assert bench.batcher.n_waiting == 0, "nobody waits for it any more"
 
     on_bench(body)
 

@@ -1,5 +1,6 @@
 """The cost model finds what a device does, through noise, drift and outliers."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -94,6 +95,27 @@ def test_what_was_known_survives_a_thousand_equal_batches() -> None:
     for _ in range(1_000):
         model.learn(SMALL, STEADY(SMALL))
     assert model.seconds(LARGE) == pytest.approx(STEADY(LARGE), rel=0.05)
+
+
+def test_a_batch_expected_to_take_no_time_at_all_is_learnt_from() -> None:
+    # A device whose time lies in edges alone: the fit says so, and then comes an atom without.
+    model = CostModel()
+    for edges, atoms in ((1_000, 500), (10_000, 900), (100_000, 300), (1_000_000, 400)) * 10:
+        model.learn(Cost(edges=edges, atoms=atoms), 1e-9 * edges**1.3)
+    alone = Cost(edges=0, atoms=12)
+    assert model.seconds(alone) == 0.0
+    for _ in range(10):
+        model.learn(alone, 5e-3)
+        model.learn(SMALL, 6e-3)
+    assert model.seconds(alone) == pytest.approx(5e-3, rel=0.1)
+
+
+@pytest.mark.parametrize("elapsed_s", [math.inf, math.nan])
+def test_a_time_that_is_none_teaches_nothing(elapsed_s: float) -> None:
+    model = CostModel()
+    model.learn(LARGE, elapsed_s)
+    model.learn(SMALL, 0.01)
+    assert model.seconds(SMALL) == pytest.approx(0.01, rel=0.01)
 
 
 def test_structures_without_edges_are_predicted_too() -> None:

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Iterable
 
+import pytest
+
 from posterion.serving.formation import Cost, Room, Waiting
 from posterion.serving.line import BATCHES_BEFORE_BULK, Line
 from posterion.structures.evaluation import Priority
@@ -15,14 +17,18 @@ ROOM = Room(
     max_bulk_seconds=0.04,
 )
 ONE = Cost(edges=1, atoms=1)
+LARGE = Cost(edges=8, atoms=1)
+"""Too large for the share of a batch that bulk structures fill."""
 
 
-def waiting(items: Iterable[int], priority: Priority, now: float) -> list[Waiting[int, int]]:
+def waiting(
+    items: Iterable[int], priority: Priority, now: float, cost: Cost = ONE
+) -> list[Waiting[int, int]]:
     loop = asyncio.new_event_loop()
     members = [
         Waiting(
             item=item,
-            cost=ONE,
+            cost=cost,
             answer=loop.create_future(),
             deadline=None,
             arrived=now,
@@ -41,8 +47,10 @@ class Simulation:
         self.line: Line[str, int, int] = Line()
         self.now = 0.0
 
-    def join(self, items: Iterable[int], priority: Priority, group: str = "a") -> None:
-        self.line.join(group, waiting(items, priority, self.now), priority)
+    def join(
+        self, items: Iterable[int], priority: Priority, group: str = "a", cost: Cost = ONE
+    ) -> int:
+        return self.line.join(group, waiting(items, priority, self.now, cost), priority)
 
     def step(self) -> list[Waiting[int, int]]:
         batch = self.line.form(lambda _group: ROOM, self.now)
@@ -96,6 +104,35 @@ def test_a_batch_led_by_bulk_still_takes_interactive_structures_along() -> None:
     run.join(range(100, 116), "interactive")
     members = run.step()
     assert [each.item for each in members] == [0, 1, 2, 3, *range(100, 112)]
+
+
+@pytest.mark.parametrize(("group", "cost"), [("b", ONE), ("a", LARGE)])
+def test_bulk_that_never_fits_leads_though_other_bulk_fills_every_batch(
+    group: str, cost: Cost
+) -> None:
+    run = Simulation()
+    run.join([7], "bulk", group=group, cost=cost)
+    run.join(range(100, 200), "bulk")
+    for _ in range(BATCHES_BEFORE_BULK):
+        run.join([1_000], "interactive")
+        items = [each.item for each in run.step()]
+        assert items[0] == 1_000
+        assert 7 not in items
+        assert len(items) == 4, "other bulk structures fill the batch"
+    run.join([1_000], "interactive")
+    assert run.step()[0].item == 7
+
+
+def test_who_leaves_takes_the_rest_of_the_request_along() -> None:
+    run = Simulation()
+    run.join(range(3), "interactive", group="b")
+    gone = run.join(range(100), "bulk")
+    run.step()
+    run.line.leave(gone)
+    assert len(run.line) == 0
+    assert run.line.costs() == {}
+    run.line.leave(gone)
+    assert len(run.line) == 0
 
 
 def test_only_as_much_is_before_a_request_as_takes_turns_with_it() -> None:
