@@ -62,7 +62,7 @@ def test_a_bank_that_runs_out_of_memory_splits_once_and_remembers(
 
     async def run() -> list[BatchRecord]:
         records: list[BatchRecord] = []
-        limits = BatcherLimits(bounds=Cost(edges=10**6, atoms=10**6), max_batch_seconds=1e6)
+        limits = BatcherLimits(bounds=Cost(edges=4000, atoms=4000), max_batch_seconds=1e6)
         batcher: Batcher[Group, Graph, Prediction] = Batcher(
             evaluate, limits, kind_of=kind_of, observe=records.append
         )
