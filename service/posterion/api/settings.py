@@ -10,8 +10,8 @@ class ApiSettings(BaseModel):
         max_body_bytes: Longest request body, bytes.
         max_structures: Most structures in one request.
         max_atoms: Most atoms in one structure.
-        max_edges: Most neighbour pairs in one request; declared here, enforced where the
-            pairs are found.
+        max_edges: Most neighbour pairs in one request, or in the lists of one session; declared
+            here, enforced where the pairs are found.
         max_structure_edges: Most neighbour pairs in one structure; one pass over so many
             takes about 6 GB at 16 features and l = 2.
         max_depth: Deepest nesting of a request document.
