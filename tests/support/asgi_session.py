@@ -13,7 +13,7 @@ PATIENCE_S = 20.0
 
 
 class AsgiSession:
-    """One connection; use inside a running loop."""
+    """One connection; use inside a running loop. It holds ``most_unread`` messages, 0 = any."""
 
     def __init__(
         self,
@@ -21,10 +21,11 @@ class AsgiSession:
         path: str = "/v1/session",
         *,
         subprotocols: Sequence[str] = (SUBPROTOCOL,),
+        most_unread: int = 0,
         **headers: str,
     ) -> None:
         self._sent: asyncio.Queue[Message] = asyncio.Queue()
-        self._said: asyncio.Queue[Message] = asyncio.Queue()
+        self._said: asyncio.Queue[Message] = asyncio.Queue(most_unread)
         scope = {
             "type": "websocket",
             "path": path,

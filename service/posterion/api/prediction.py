@@ -132,7 +132,23 @@ class Predictions:
         full = answer.work.request.uncertainty.samples == "full"
         n_numbers = (record.n_atoms or 0) * (10 + (3 * answer.model.n_samples if full else 0))
         step = partial(write, answer, media_type, record)
-        return await self._run(step, large=n_numbers > self._settings.offload_numbers)
+        return await self.run(step, large=n_numbers > self._settings.offload_numbers)
+
+    async def run(self, step: Callable[[], Done], *, large: bool) -> Done:
+        """Read or write something; a large one in a worker thread.
+
+        Args:
+            step: Does it.
+            large: Whether the event loop would miss the time.
+
+        Returns:
+            What it returns.
+        """
+        if not large:
+            return step()
+        if self._workers is None:
+            self._workers = anyio.CapacityLimiter(self._settings.offload_workers)
+        return await anyio.to_thread.run_sync(step, limiter=self._workers)
 
     async def _decoded(
         self,
@@ -145,7 +161,7 @@ class Predictions:
                 return parse(decode_request(body, self._settings), self._settings)
             return parse(decode(body, media_type, self._limits), self._settings)
 
-        return await self._run(step, large=len(body) > self._settings.offload_bytes)
+        return await self.run(step, large=len(body) > self._settings.offload_bytes)
 
     async def _predict(
         self, work: PredictWork, model: ModelIdentity, version: str | None, record: RequestRecord
@@ -197,13 +213,6 @@ class Predictions:
                 self._metrics.count_flag(model=name, code=flag.code, severity=flag.severity)
             if outcome.uncertainty is not None:
                 self._metrics.observe_force_std(model=name, value=outcome.uncertainty.forces_max)
-
-    async def _run(self, step: Callable[[], Done], *, large: bool) -> Done:
-        if not large:
-            return step()
-        if self._workers is None:
-            self._workers = anyio.CapacityLimiter(self._settings.offload_workers)
-        return await anyio.to_thread.run_sync(step, limiter=self._workers)
 
 
 def valid_structures(work: PredictWork) -> tuple[Structure, ...]:

@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import orjson
@@ -20,7 +21,7 @@ from posterion.api.frame_replies import ReplyHeader, encode_reply
 from posterion.api.frame_requests import read_step
 from posterion.api.record import RequestRecord, open_record
 from posterion.api.replies import finite_or_error
-from posterion.api.session_errors import SessionIdle, StepOutOfOrder, within
+from posterion.api.session_errors import MessageTooLong, SessionIdle, StepOutOfOrder, within
 from posterion.api.session_opening import SUBPROTOCOL, Opening, read_opening
 from posterion.api.sessions import Interruptible
 from posterion.api.stepper import Stepper, StepReply
@@ -41,6 +42,7 @@ from posterion.errors import (
 from posterion.observability.logging import bind_request_id
 from posterion.structures.prediction import Prediction
 
+MESSAGE_TOO_BIG: Final = 1009
 SERVICE_RESTART: Final = 1012
 CLOSE_BASE: Final = 4000
 """A session that an error ends is closed with this number plus the error's status."""
@@ -61,7 +63,7 @@ logger = logging.getLogger("posterion.api")
 
 
 class ClientLeft(Exception):
-    """The client closed the session, or its connection broke."""
+    """The client closed the session, its connection broke, or it does not read."""
 
 
 @dataclass(slots=True)
@@ -122,9 +124,7 @@ class Session:
         await self._receive()
         offered = self._scope.get("subprotocols", [])
         known = SUBPROTOCOL in offered
-        await self._send(
-            {"type": "websocket.accept", "subprotocol": SUBPROTOCOL if known else None}
-        )
+        await self._say({"type": "websocket.accept", "subprotocol": SUBPROTOCOL if known else None})
         headers = Headers(scope=self._scope)
         origin = headers.get("origin")
         if origin is not None and origin.partition("://")[2] != headers.get("host"):
@@ -137,15 +137,17 @@ class Session:
         text = message.get("text")
         if text is None:
             raise MalformedBody("expected a JSON text as the first message")
-        opening = read_opening(text, self._service.settings)
+        settings = self._service.settings
+        opening = await self._service.predictions.run(
+            partial(read_opening, text, settings), large=len(text) > settings.offload_bytes
+        )
         stepper = await self._open(path, opening)
         self._record.n_atoms = opening.steps.structure.n_atoms
         self._record.n_structures = opening.steps.n_images
         document = orjson.dumps(opening.reply(stepper.model)).decode()
-        await self._send({"type": "websocket.send", "text": document})
-        idle_s = self._service.settings.session_idle_s
+        await self._say({"type": "websocket.send", "text": document})
         while True:
-            message = await self._next(presence, idle_s)
+            message = await self._next(presence, settings.session_idle_s)
             frame = message.get("bytes")
             if frame is None:
                 raise MalformedBody("expected a binary message for every step")
@@ -176,7 +178,19 @@ class Session:
             raise SessionIdle(f"expected a message within {patience_s:g} s") from None
         if message["type"] == "websocket.disconnect":
             raise ClientLeft
+        longest = self._service.settings.max_frame_bytes
+        said = message.get("bytes") or (message.get("text") or "").encode()
+        if len(said) > longest:
+            raise MessageTooLong(f"expected at most {longest} bytes, got {len(said)}")
         return message
+
+    async def _say(self, message: Message) -> None:
+        """Send a message, to a client that reads."""
+        try:
+            async with asyncio.timeout(self._service.settings.body_timeout_s):
+                await self._send(message)
+        except TimeoutError:
+            raise ClientLeft from None
 
     async def _answer(self, frame: bytes, opening: Opening, stepper: Stepper) -> None:
         """Answer one step, with its reply or with the problem that it has."""
@@ -186,7 +200,7 @@ class Session:
             self._service.sessions.metrics.count_step(stepper.model.name, error.code, 0)
             await self._tell(error)
         else:
-            await self._send({"type": "websocket.send", "bytes": reply})
+            await self._say({"type": "websocket.send", "bytes": reply})
 
     async def _reply(self, frame: bytes, opening: Opening, stepper: Stepper) -> bytes:
         structure = opening.steps.structure
@@ -210,7 +224,10 @@ class Session:
             timing_ms=(timing.queue_ms, timing.graph_ms, timing.evaluate_ms),
             n_rebuilds=done.n_rebuilds,
         )
-        reply = encode_reply(_predictions(done), header, opening.request.units.system)
+        reply = await self._service.predictions.run(
+            lambda: encode_reply(_predictions(done), header, opening.request.units.system),
+            large=asked.positions.size > self._service.settings.offload_numbers,
+        )
         self._last = _Last(asked.step, body, reply)
         self._count(done, stepper.model.name)
         return reply
@@ -228,15 +245,19 @@ class Session:
 
     async def _tell(self, error: PosterionError) -> None:
         document = problem_document(error, self._record.request_id)
-        await self._send({"type": "websocket.send", "text": orjson.dumps(document).decode()})
+        await self._say({"type": "websocket.send", "text": orjson.dumps(document).decode()})
 
     async def _close(self, error: PosterionError) -> None:
         """Say what went wrong and close; who is gone already is not told."""
-        code = SERVICE_RESTART if isinstance(error, Draining) else CLOSE_BASE + error.status
+        code = CLOSE_BASE + error.status
+        if isinstance(error, Draining):
+            code = SERVICE_RESTART
+        elif isinstance(error, MessageTooLong):
+            code = MESSAGE_TOO_BIG
         try:
             await self._tell(error)
-            await self._send({"type": "websocket.close", "code": code, "reason": error.code})
-        except (OSError, RuntimeError):
+            await self._say({"type": "websocket.close", "code": code, "reason": error.code})
+        except (ClientLeft, OSError, RuntimeError):
             logger.debug("the client left before it was told")
 
     def _account(self, code: str) -> None:

@@ -24,6 +24,13 @@ class SessionIdle(RequestError):
     retryable = True
 
 
+class MessageTooLong(RequestError):
+    """The message is longer than any step may be."""
+
+    code = "too-large"
+    status = 413
+
+
 class StepOutOfOrder(RequestError):
     """The step is neither newer than the last one nor the last one again."""
 

@@ -10,18 +10,19 @@ class ApiSettings(BaseModel):
         max_body_bytes: Longest request body, bytes.
         max_structures: Most structures in one request.
         max_atoms: Most atoms in one structure.
-        max_edges: Most neighbour pairs in one request; declared here, enforced where the
-            pairs are found.
+        max_edges: Most neighbour pairs in one request, or in the lists of one session; declared
+            here, enforced where the pairs are found.
         max_structure_edges: Most neighbour pairs in one structure; one pass over so many
             takes about 6 GB at 16 features and l = 2.
         max_depth: Deepest nesting of a request document.
-        body_timeout_s: Seconds within which a whole body must arrive.
+        body_timeout_s: Seconds within which a whole body must arrive, and within which the client
+            of a session must make room for the next message.
         offload_bytes: Bodies longer than this are decoded in a worker thread.
         offload_numbers: Replies with more numbers than this are encoded in one.
         offload_workers: Most such threads at once; also bounds the memory of decoding.
         max_sessions: Most sessions of one replica at once.
-        max_frame_bytes: Longest message of a session; uvicorn reads no longer ones where Ray
-            starts it.
+        max_frame_bytes: Longest message of a session; no longer than what uvicorn reads where
+            Ray starts it.
         session_idle_s: A session that says nothing for so long is ended.
     """
 

@@ -68,7 +68,7 @@ class Stepper(Protocol):
             Overloaded: The queue is full.
             Draining: The service is shutting down.
             DeadlineExceeded: The deadline passed first.
-            TooLarge: The images have too many edges together.
+            TooLarge: The images have too many pairs together, those in the skin included.
         """
         ...
 
@@ -93,6 +93,7 @@ class SessionBackend(Backend, Protocol):
             Draining: The service is shutting down.
             InvalidRequest: The options do not suit the bank.
             StructureError: The bank does not describe the structure.
+            TooLarge: Cutoff and skin hold too many pairs.
         """
         ...
 

@@ -7,7 +7,7 @@ so that nothing computed from them tells whether the list was used again.
 """
 
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numba
 import numpy as np
@@ -23,9 +23,15 @@ from posterion.structures.neighbors import (
 from posterion.structures.structure import Structure, check_distances
 
 FloatArray = NDArray[np.float64]
+Number = TypeVar("Number", np.int64, np.float64)
 
 _ROUNDING: Final = 1e-9
 """Part of the skin that is left for rounding errors."""
+
+
+NO_PAIRS: Final = NeighborPairs(
+    np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 3)), np.empty((0, 3))
+)
 
 
 class SkinList:
@@ -49,9 +55,7 @@ class SkinList:
         self._cutoff = cutoff
         self._skin = skin
         self._origin: Structure | None = None
-        self._pairs = NeighborPairs(
-            np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 3)), np.empty((0, 3))
-        )
+        self._pairs = NO_PAIRS
         self._full: FloatArray = np.eye(3)
         self._inverse: FloatArray = np.eye(3)
         self._folds: FloatArray = np.empty((0, 3))
@@ -96,7 +100,7 @@ class SkinList:
         Raises:
             InvalidStructure: If two atoms coincide.
         """
-        self._origin = None
+        self.drop()
         self.n_builds += 1
         if structure.cell is not None and any(structure.pbc):
             self._full = complete_cell(structure.cell, structure.pbc)
@@ -109,6 +113,12 @@ class SkinList:
         self._shifts = self._pairs.shifts
         self._origin = structure
         return self._filtered(structure)
+
+    def drop(self) -> None:
+        """Forget the list, and free its memory."""
+        self._origin = None
+        self._pairs = NO_PAIRS
+        self._shifts = NO_PAIRS.shifts
 
     def _holds(self, structure: Structure, origin: Structure) -> bool:
         """Whether no atom has moved too far; takes note of those that were folded."""
@@ -144,13 +154,18 @@ class SkinList:
         )
         graph = Graph(
             structure=structure,
-            edge_index=edge_index[:, :n_edges],
-            shifts=shifts[:n_edges],
-            vectors=vectors[:n_edges],
-            distances=distances[:n_edges],
+            edge_index=_detached(edge_index[:, :n_edges], edge_index),
+            shifts=_detached(shifts[:n_edges], shifts),
+            vectors=_detached(vectors[:n_edges], vectors),
+            distances=_detached(distances[:n_edges], distances),
         )
         check_distances(graph.edge_index[0], graph.edge_index[1], graph.distances)
         return graph
+
+
+def _detached(view: NDArray[Number], whole: NDArray[Number]) -> NDArray[Number]:
+    """The view, or a copy where it would keep much memory for little."""
+    return view.copy() if 2 * view.size < whole.size else view
 
 
 def _same_cell(one: FloatArray | None, other: FloatArray | None) -> bool:

@@ -20,7 +20,7 @@ from posterion.inference.engine_choice import EngineSetting, choose_engine
 from posterion.inference.loading import SampleBank
 from posterion.inference.memory import python_memory_error
 from posterion.inference.reduction import Reduction
-from posterion.inference.structure_checks import StructureChecks, StructureLimits
+from posterion.inference.structure_checks import StructureChecks, StructureLimits, list_pairs
 from posterion.structures.evaluation import EvaluationOptions, Precision
 from posterion.structures.prediction import Prediction
 from posterion.structures.structure import Structure
@@ -182,12 +182,13 @@ class Predictor:
         """
         return SkinList(self.cutoff, skin)
 
-    def prepare_again(self, structure: Structure, neighbors: SkinList) -> Graph:
+    def prepare_again(self, structure: Structure, neighbors: SkinList, *, max_pairs: int) -> Graph:
         """The same as `prepare` for a structure whose atoms have moved.
 
         Args:
             structure: From `Structure.moved`, or the first one.
             neighbors: Of this structure alone.
+            max_pairs: Most pairs in a new list, those in the skin included.
 
         Returns:
             The graph that `prepare` would make.
@@ -197,11 +198,12 @@ class Predictor:
             UnsupportedElement: As `prepare`.
             UnsupportedProperty: As `prepare`.
             StructureTooLarge: As `prepare`.
+            TooLarge: If a new list would be too long.
         """
         graph = neighbors.reuse(structure)
         if graph is None:
             self._checks.check(structure, cutoff=self.cutoff)
-            graph = neighbors.build(structure)
+            graph = list_pairs(structure, neighbors, max_pairs=max_pairs)
         return self._checks.bounded(graph)
 
     def evaluate(

@@ -5,8 +5,15 @@ from typing import Final
 
 import numpy as np
 
-from posterion.errors import Fault, StructureTooLarge, UnsupportedElement, UnsupportedProperty
+from posterion.errors import (
+    Fault,
+    StructureTooLarge,
+    TooLarge,
+    UnsupportedElement,
+    UnsupportedProperty,
+)
 from posterion.graph.batch import Graph
+from posterion.graph.skin import SkinList
 from posterion.structures.neighbors import estimate_pairs
 from posterion.structures.structure import Structure
 
@@ -60,12 +67,9 @@ class StructureChecks:
         _check_neutral_singlet(structure)
         if structure.n_atoms > self.limits.n_atoms:
             raise _too_large("atoms", self.limits.n_atoms, structure.n_atoms)
-        if structure.n_atoms > ATOMS_ALWAYS_LISTED:
-            expected = estimate_pairs(
-                structure.positions, structure.cell, structure.pbc, cutoff=cutoff
-            )
-            if expected > ESTIMATE_MARGIN * self.limits.n_edges:
-                raise _too_large("edges", self.limits.n_edges, round(expected))
+        expected = _clearly_more(self.limits.n_edges, structure, cutoff)
+        if expected is not None:
+            raise _too_large("edges", self.limits.n_edges, expected)
 
     def bounded(self, graph: Graph) -> Graph:
         """A graph that has been found to be within the limits.
@@ -97,6 +101,44 @@ class StructureChecks:
             f"the structure also has {numbers.tolist()}",
             faults=faults,
         )
+
+
+def list_pairs(structure: Structure, neighbors: SkinList, *, max_pairs: int) -> Graph:
+    """List pairs anew, if there is room for them.
+
+    Args:
+        structure: As the bank describes it.
+        neighbors: Keeps the list.
+        max_pairs: Room, ordered pairs.
+
+    Returns:
+        The graph.
+
+    Raises:
+        InvalidStructure: If atoms coincide.
+        TooLarge: If there are more pairs; then no list is kept.
+    """
+    neighbors.drop()
+    found = _clearly_more(max_pairs, structure, neighbors.radius)
+    if found is None:
+        graph = neighbors.build(structure)
+        found = neighbors.n_pairs
+        if found <= max_pairs:
+            return graph
+        neighbors.drop()
+    raise TooLarge(
+        f"expected at most {max_pairs} pairs of atoms within the cutoff and the skin "
+        f"({neighbors.radius:g} Angstrom), beside those of other images, got {found}; "
+        f"a smaller skin lists fewer"
+    )
+
+
+def _clearly_more(limit: int, structure: Structure, cutoff: float) -> int | None:
+    """How many pairs a structure has if listing them could take too much memory."""
+    if structure.n_atoms <= ATOMS_ALWAYS_LISTED:
+        return None
+    expected = estimate_pairs(structure.positions, structure.cell, structure.pbc, cutoff=cutoff)
+    return round(expected) if expected > ESTIMATE_MARGIN * limit else None
 
 
 def _check_neutral_singlet(structure: Structure) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import struct
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 
+from posterion.api import session as session_module
 from posterion.api.app import create_app
 from posterion.api.settings import ApiSettings
 from posterion.errors import InvalidStructure, Overloaded
@@ -207,6 +209,65 @@ def test_sessions_are_limited_and_the_silent_ones_ended(
     caller.run(talk())
     text = app.state.service.metrics.render(served=(), ready=True).decode()
     assert "posterion_sessions_active 0.0" in text
+
+
+def test_who_does_not_read_is_given_up(caller: AsgiCaller, backend: SpringBackend) -> None:
+    app = create_app(ApiSettings(body_timeout_s=0.3), backend)
+
+    async def talk() -> None:
+        session = AsgiSession(app, most_unread=1)
+        await session.open(OPENING)
+        session.say(moved(1))
+        session.say(moved(2))
+        async with asyncio.timeout(20.0):
+            await session.task
+
+    caller.run(talk())
+    text = app.state.service.metrics.render(served=(), ready=True).decode()
+    assert "posterion_sessions_active 0.0" in text
+
+
+@pytest.mark.parametrize("message", [bytes(1025), 1025 * " "])
+def test_no_message_is_longer_than_a_frame(
+    caller: AsgiCaller, backend: SpringBackend, message: object
+) -> None:
+    app = create_app(ApiSettings(max_frame_bytes=1024), backend)
+
+    async def talk() -> None:
+        session = AsgiSession(app)
+        await session.open(OPENING)
+        session.say(message)
+        assert (await session.document())["code"] == "too-large"
+        assert await session.closed() == 1009
+
+    caller.run(talk())
+
+
+@pytest.mark.parametrize("longest", [0, 10_000])
+def test_long_messages_are_read_and_written_in_threads(
+    caller: AsgiCaller, backend: SpringBackend, monkeypatch: pytest.MonkeyPatch, longest: int
+) -> None:
+    app = create_app(ApiSettings(offload_bytes=longest, offload_numbers=longest), backend)
+    here: list[bool] = []
+
+    def noted(work: Callable[..., object]) -> Callable[..., object]:
+        def noting(*arguments: object) -> object:
+            here.append(threading.current_thread() is threading.main_thread())
+            return work(*arguments)
+
+        return noting
+
+    for name in ("read_opening", "encode_reply"):
+        monkeypatch.setattr(session_module, name, noted(getattr(session_module, name)))
+
+    async def talk() -> None:
+        session = AsgiSession(app)
+        await session.open(OPENING)
+        assert read_reply(await session.step(moved(1))).step == 1
+        await session.leave()
+
+    caller.run(talk())
+    assert here == [longest > 0] * 2
 
 
 def test_draining_answers_the_running_step_first(

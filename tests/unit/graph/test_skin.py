@@ -83,3 +83,16 @@ def test_atoms_that_meet_are_refused_as_in_a_structure_of_their_own() -> None:
     met[1, 0] = np.nan
     with pytest.raises(InvalidStructure, match="/positions/1"):
         structure.moved(met)
+
+
+def test_few_edges_do_not_keep_the_memory_of_many_pairs() -> None:
+    positions = np.arange(60.0)[:, None] * [3.0, 0.0, 0.0]
+    chain = Structure(atomic_numbers=np.full(60, 6), positions=positions)
+    neighbors = SkinList(CUTOFF, 5.0)
+    graph = neighbors.build(chain)
+    assert neighbors.n_pairs > 2 * graph.n_edges
+    for name in ("edge_index", "shifts", "vectors", "distances"):
+        assert getattr(graph, name).base is None
+    neighbors.drop()
+    assert neighbors.n_pairs == 0
+    assert neighbors.reuse(chain) is None
