@@ -9,19 +9,17 @@ are the same. Labels in the files are ignored. The result goes to
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-import torch
 from pydantic import JsonValue
 
+from benchmarks.stamp import write_result
 from posterion.errors import PosterionError
 from posterion.evaluation.frame_file import read_frame_file
-from posterion.evaluation.record import hardware
 from posterion.inference.adaptive import rungs
 from posterion.inference.loading import load_bank
 from posterion.inference.predictor import Predictor
@@ -29,7 +27,6 @@ from posterion.structures.evaluation import EvaluationOptions
 from posterion.structures.prediction import Prediction
 from posterion.structures.structure import Structure
 from posterion_store import Store
-from posterion_store.names import utc_now
 
 RESULTS: Final = Path(__file__).parent / "results" / "adaptive_samples"
 
@@ -114,18 +111,14 @@ def main() -> int:
         structures = [frame.structure for frame in read_frame_file(path).usable]
         rows[path.stem] = compared(predictor, structures)
         print(f"{path.stem}: {len(structures)} structures", file=sys.stderr, flush=True)
-    document: dict[str, JsonValue] = {
-        "format_version": 1,
+    found: dict[str, JsonValue] = {
         "bank": bank.name,
         "digest": bank.digest,
         "n_samples": bank.n_samples,
         "files": dict(rows.items()),
-        "created_at": utc_now(),
-        "hardware": hardware(torch.device("cpu")),
     }
-    given.results.mkdir(parents=True, exist_ok=True)
     path = given.results / f"{bank.name}-{bank.version}.json"
-    path.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
+    write_result(path, found, packages=("posterion", "torch"))
     print(table(rows))
     return 0
 

@@ -35,16 +35,16 @@ from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from benchmarks.engine_cases import CASES, Case, Prepared, prepare, useful_flops
-from posterion.evaluation.record import hardware
+from benchmarks.stamp import write_result
 from posterion.inference.bank import VectorizedEngine
 from posterion.inference.fused.engine import FusedEngine
 from posterion.network.freezing import freeze
 from posterion.network.functional import NetworkFunction
-from posterion_store.names import utc_now
 
 RESULTS: Final = Path(__file__).parent / "results" / "bank_engine"
 N_ROUNDS: Final = 15
 SECONDS_PER_CASE: Final = 60.0
+PACKAGES: Final = ("posterion", "torch", "e3nn", "numba")
 GEMM_SIZE: Final = 1024
 BATCH_SIZES: Final = (1, 2, 4, 8, 16, 32, 64)
 
@@ -185,6 +185,24 @@ def batch_scaling(case: Case, data: Path | None, *, n_rounds: int) -> dict[str, 
     return {size: quartiles(1e3 / int(size) * np.array(each)) for size, each in times.items()}
 
 
+def sample_scaling(case: Case, data: Path | None, *, n_rounds: int) -> dict[str, JsonValue]:
+    """Processor time of the first 8 samples of a bank and of all of them, in turns."""
+    prepared = prepare(case, data)
+    engine = FusedEngine(prepared.config, prepared.reference, prepared.parameters)
+    runs: dict[str, Run] = {
+        str(n): lambda n=n: engine.evaluate(  # type: ignore[misc]
+            prepared.batch, n_samples=n, stress=False
+        )
+        for n in (8, case.n_samples)
+    }
+    times = interleaved(runs, n_rounds=n_rounds, seconds=SECONDS_PER_CASE)
+    few, every = (np.array(each) for each in times.values())
+    return {
+        "milliseconds": {n: quartiles(1e3 * np.array(each)) for n, each in times.items()},
+        "ratio": quartiles(every / few),
+    }
+
+
 def thread_scaling(case: Case, data: Path | None, *, n_rounds: int) -> dict[str, JsonValue]:
     """Wall time of the fused engine on one thread and on two, in turns."""
     prepared = prepare(case, data)
@@ -245,23 +263,20 @@ def main() -> int:
             document = measured(case, given.data, compiled=given.compiled, n_rounds=n_rounds)
         cases[case.name] = document
         print(f"{case.name}: {json.dumps(document.get('ratios', document))}", flush=True)
-    result: dict[str, JsonValue] = {
-        "format_version": 1,
-        "cases": cases,
-        "load_average": list(os.getloadavg()),
-        "created_at": utc_now(),
-        "hardware": hardware(torch.device("cpu")),
-        "torch": torch.__version__,
-    }
     if given.quick:
         return 0
+    result: dict[str, JsonValue] = {"cases": cases}
     if not given.threads:
         result["gemm_gflop_per_s"] = gemm_gflops()
+        result["samples"] = {
+            case.name: sample_scaling(case, given.data, n_rounds=n_rounds)
+            for case in chosen
+            if case.n_samples > CASES[0].n_samples
+        }
         result["milliseconds_per_structure"] = batch_scaling(
             CASES[1], given.data, n_rounds=n_rounds
         )
-    given.output.parent.mkdir(parents=True, exist_ok=True)
-    given.output.write_text(json.dumps(result, indent=1, sort_keys=True) + "\n")
+    write_result(given.output, result, packages=PACKAGES)
     return 0
 
 

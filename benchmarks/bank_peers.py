@@ -31,13 +31,12 @@ import numpy as np
 import torch
 from pydantic import JsonValue
 
-from benchmarks.bank_engine import N_ROUNDS, RESULTS, SECONDS_PER_CASE, quartiles
+from benchmarks.bank_engine import N_ROUNDS, PACKAGES, RESULTS, SECONDS_PER_CASE, quartiles
 from benchmarks.engine_cases import CASES, CUTOFF, Case, Prepared, frames, prepare
-from posterion.evaluation.record import hardware
+from benchmarks.stamp import write_result
 from posterion.graph.batch import build_graph
 from posterion.inference.fused.engine import FusedEngine
 from posterion.structures.ase_io import structure_from_atoms
-from posterion_store.names import utc_now
 
 WORKER: Final = Path(__file__).with_name("peer_worker.py")
 DEFAULT_CASES: Final = ("1 ethanol", "16 ethanol", "16 aspirin, small", "16 aspirin")
@@ -191,16 +190,7 @@ def main() -> int:
                 document = measured(prepare(case, given.data), others)
             cases[case.name] = {"n_samples": case.n_samples, **document}
             print(f"{case.name}: {json.dumps(document['ratios'])}", flush=True)
-    result = {
-        "format_version": 1,
-        "cases": cases,
-        "load_average": list(os.getloadavg()),
-        "created_at": utc_now(),
-        "hardware": hardware(torch.device("cpu")),
-        "torch": torch.__version__,
-    }
-    given.output.parent.mkdir(parents=True, exist_ok=True)
-    given.output.write_text(json.dumps(result, indent=1, sort_keys=True) + "\n")
+    write_result(given.output, {"cases": cases}, packages=PACKAGES)
     return 0
 
 

@@ -25,7 +25,7 @@ from ase.build import molecule
 from pydantic import JsonValue
 
 from benchmarks.graph_overlap import bundled_predictor
-from benchmarks.stamp import stamp
+from benchmarks.stamp import write_result
 from posterion.graph.batch import Graph
 from posterion.inference.predictor import Predictor
 from posterion.serving.cost_model import CostModel
@@ -126,9 +126,7 @@ def main() -> int:
         engines["reference"] = measure(predictor, "float64", n_batches=40)
     print(json.dumps(engines, indent=1))
     if not given.quick:
-        document = {**stamp(("posterion", "torch", "numba")), "engines": engines}
-        given.output.parent.mkdir(parents=True, exist_ok=True)
-        given.output.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
+        write_result(given.output, {"engines": engines}, packages=("posterion", "torch", "numba"))
     return 0
 
 

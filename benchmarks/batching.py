@@ -245,11 +245,9 @@ def main() -> int:
         found = measure(waits_s=WAITS_S, n_rounds=given.rounds, seconds=given.seconds)
     print(json.dumps(found, indent=1))
     if not given.quick:
-        from benchmarks.stamp import stamp  # noqa: PLC0415 - imports torch, for its version
+        from benchmarks.stamp import write_result  # noqa: PLC0415 - imports torch, for its version
 
-        document = {**stamp(("posterion", "ray", "numpy")), **found}
-        given.output.parent.mkdir(parents=True, exist_ok=True)
-        given.output.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
+        write_result(given.output, found, packages=("posterion", "ray", "numpy"))
     return 0
 
 

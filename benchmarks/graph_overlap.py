@@ -25,7 +25,7 @@ from ase import Atoms
 from ase.build import molecule
 from pydantic import JsonValue
 
-from benchmarks.stamp import stamp
+from benchmarks.stamp import write_result
 from posterion.bundled import bundled_store
 from posterion.inference.loading import load_bank
 from posterion.inference.predictor import Predictor
@@ -137,9 +137,9 @@ def main() -> int:
         cases[case] = measure(case, predictor, n_rounds=n_rounds, seconds=seconds)
     print(json.dumps(cases, indent=1))
     if not given.quick:
-        document = {**stamp(("posterion", "torch", "numba", "vesin")), "cases": cases}
-        given.output.parent.mkdir(parents=True, exist_ok=True)
-        given.output.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
+        write_result(
+            given.output, {"cases": cases}, packages=("posterion", "torch", "numba", "vesin")
+        )
     return 0
 
 

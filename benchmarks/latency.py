@@ -42,8 +42,8 @@ from benchmarks.latency_cases import (
 )
 from benchmarks.null_service import Kind
 from benchmarks.raw_client import RawConnection
+from benchmarks.stamp import write_result
 from posterion.demo.service import HOST, RunningService, running_command, running_service
-from posterion.evaluation.record import hardware
 from posterion.graph.batch import collate
 from posterion.inference.fused.engine import FusedEngine
 from posterion.inference.loading import load_bank
@@ -55,8 +55,9 @@ from posterion.structures.evaluation import EvaluationOptions
 from posterion.structures.structure import Structure
 from posterion_client import Client
 from posterion_store import Store
-from posterion_store.names import DEFAULT_ALIAS, utc_now
+from posterion_store.names import DEFAULT_ALIAS
 
+PACKAGES: Final = ("posterion", "uvicorn", "fastapi", "ray", "torch")
 RESULTS: Final = Path(__file__).parent / "results" / "latency"
 STAGES: Final = ("in-process", "ray", "batch")
 SIZES: Final = (9, 192, 600, 2000)
@@ -118,7 +119,7 @@ def _one_batch(
     batch = collate(graphs, dtype=engine.dtype, device="cpu")
     port = int(service.url.rpartition(":")[2])
     documents: list[dict[str, dict[str, float]]] = []
-    with RawConnection(port) as raw, Client(service.url) as client:
+    with contextlib.closing(RawConnection(port)) as raw, Client(service.url) as client:
         request = request_of(asked, "msgpack", port=port)
 
         def ask() -> None:
@@ -207,17 +208,8 @@ def main() -> int:
             print(f"{name}: {json.dumps(row)}", flush=True)
         if given.quick:
             continue
-        document: dict[str, JsonValue] = {
-            "format_version": 1,
-            "stage": stage,
-            "rows": rows,
-            "load_average": [*load],
-            "created_at": utc_now(),
-            "hardware": hardware(torch.device("cpu")),
-        }
-        given.results.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(document, indent=1, sort_keys=True)
-        (given.results / f"{stage}.json").write_text(text + "\n", encoding="utf-8")
+        found: dict[str, JsonValue] = {"stage": stage, "rows": rows, "load_average": [*load]}
+        write_result(given.results / f"{stage}.json", found, packages=PACKAGES)
     return 0
 
 

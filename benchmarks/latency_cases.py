@@ -98,8 +98,8 @@ def null_contenders(
     """
     found: dict[str, Contender] = {}
     with contextlib.ExitStack() as stack:
-        floor = stack.enter_context(RawConnection(floor_port))
-        raw = stack.enter_context(RawConnection(port))
+        floor = stack.enter_context(contextlib.closing(RawConnection(floor_port)))
+        raw = stack.enter_context(contextlib.closing(RawConnection(port)))
         for encoding in ENCODINGS:
             url = f"http://127.0.0.1:{port}"
             client = stack.enter_context(Client(url, encoding=encoding))
@@ -119,7 +119,7 @@ def null_contenders(
         for n_atoms in sizes:
             structure = structure_of(n_atoms)
             frame = _posted(request_frame(structure), FRAME_MEDIA_TYPE, port=port)
-            session = stack.enter_context(RawSession(port, structure))
+            session = stack.enter_context(contextlib.closing(RawSession(port, structure)))
             floor_name = f"floor msgpack {n_atoms}"
             found[f"{where} frame {n_atoms}"] = Contender(_bound(raw.exchange, frame), floor_name)
             found[f"{where} session {n_atoms}"] = Contender(session.step, floor_name)

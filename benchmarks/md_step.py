@@ -19,7 +19,6 @@ and, within each round, the ratio of each contender's time per step to the servi
 import argparse
 import contextlib
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -36,8 +35,8 @@ from ase.md.verlet import VelocityVerlet
 from numpy.typing import NDArray
 from pydantic import JsonValue
 
+from benchmarks.stamp import write_result
 from posterion.demo.service import running_service
-from posterion.evaluation.record import hardware
 from posterion.graph.batch import build_graph, collate
 from posterion.inference.loading import SampleBank, load_bank
 from posterion.inference.predictor import Predictor
@@ -49,7 +48,7 @@ from posterion.structures.prediction import Prediction
 from posterion.uncertainty.mixture import mixture_moments
 from posterion_client.ase import PosterionCalculator
 from posterion_store import Store
-from posterion_store.names import DEFAULT_ALIAS, utc_now
+from posterion_store.names import DEFAULT_ALIAS
 
 RESULTS: Final = Path(__file__).parent / "results" / "md_step"
 BANK: Final = "ethanol"
@@ -208,15 +207,7 @@ def main() -> int:
     document = measured(ray=given.ray, n_rounds=n_rounds, n_steps=n_steps)
     print(json.dumps(document, indent=1), flush=True)
     if not given.quick:
-        document |= {
-            "format_version": 1,
-            "load_average": list(os.getloadavg()),
-            "created_at": utc_now(),
-            "hardware": hardware(torch.device("cpu")),
-            "torch": torch.__version__,
-        }
-        given.output.parent.mkdir(parents=True, exist_ok=True)
-        given.output.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
+        write_result(given.output, document, packages=("posterion", "ase", "torch", "numba"))
     return 0
 
 

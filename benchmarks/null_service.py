@@ -25,6 +25,7 @@ from posterion.api.backend import (
     VersionInfo,
 )
 from posterion.api.stepper import StepReply, StepsRequest
+from posterion.errors import UnknownModel
 from posterion.observability.metrics import ServiceMetrics
 from posterion.serving.settings import ServeSettings
 from posterion.structures.evaluation import EvaluationOptions, Priority
@@ -83,8 +84,12 @@ class NullBackend:
         return ()
 
     def card(self, name: str, version: str | None) -> ModelCard:
-        """There is none."""
-        raise NotImplementedError
+        """There is none.
+
+        Raises:
+            UnknownModel: Always: no version was published.
+        """
+        raise UnknownModel(f"the null model has no card: nothing is published as {name} {version}")
 
     def identity(self, name: str, version: str | None) -> ModelIdentity:  # noqa: ARG002 - likewise
         """The only version, whatever is asked for."""

@@ -2,8 +2,7 @@
 
 import socket
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 _CHUNK: Final = 1 << 20
 _TIMEOUT_S: Final = 30.0
@@ -24,7 +23,7 @@ def request_bytes(path: str, body: bytes, *, port: int, headers: Mapping[str, st
 
 
 class RawConnection:
-    """A kept HTTP/1.1 connection to loopback, without Nagle's algorithm."""
+    """A kept HTTP/1.1 connection; see `connected`."""
 
     def __init__(self, port: int) -> None:
         """Connect.
@@ -33,7 +32,7 @@ class RawConnection:
             port: Of the service.
         """
         self._port = port
-        self._socket = _connected(port)
+        self._socket = connected(port)
 
     def exchange(self, request: bytes) -> bytes:
         """Send a request and read its reply.
@@ -53,7 +52,7 @@ class RawConnection:
             received = bytearray(self._more())
         except ConnectionError:
             # Kept connections may be closed at any time, e.g. when HAProxy hears of a replica.
-            self._socket = _connected(self._port)
+            self._socket = connected(self._port)
             self._socket.sendall(request)
             received = bytearray(self._more())
         while (end := received.find(b"\r\n\r\n")) < 0:
@@ -71,17 +70,6 @@ class RawConnection:
         """Hang up."""
         self._socket.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def _more(self) -> bytes:
         chunk = self._socket.recv(_CHUNK)
         if not chunk:
@@ -89,7 +77,8 @@ class RawConnection:
         return chunk
 
 
-def _connected(port: int) -> socket.socket:
-    connected = socket.create_connection(("127.0.0.1", port), timeout=_TIMEOUT_S)
-    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return connected
+def connected(port: int) -> socket.socket:
+    """Connect to a service on loopback, without Nagle's algorithm."""
+    found = socket.create_connection(("127.0.0.1", port), timeout=_TIMEOUT_S)
+    found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return found

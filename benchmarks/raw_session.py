@@ -6,13 +6,12 @@ Written from docs/api.md, for one structure at a time.
 import base64
 import json
 import os
-import socket
 import struct
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 import numpy as np
 
+from benchmarks.raw_client import connected
 from posterion_client import Structure
 
 FRAME_MEDIA_TYPE: Final = "application/vnd.posterion.frame"
@@ -20,7 +19,6 @@ _SUBPROTOCOL: Final = "posterion.session.v1"
 _ENERGY_FORCES_UNCERTAINTY: Final = 1 | 2 | 8
 _FINAL_TEXT: Final = 0x81
 _FINAL_BINARY: Final = 0x82
-_TIMEOUT_S: Final = 30.0
 
 
 def request_frame(structure: Structure) -> bytes:
@@ -44,7 +42,7 @@ def request_frame(structure: Structure) -> bytes:
 
 
 class RawSession:
-    """One session: a WebSocket to loopback, without Nagle's algorithm."""
+    """One session over a WebSocket; see `connected`."""
 
     def __init__(self, port: int, structure: Structure) -> None:
         """Connect and open the session.
@@ -53,8 +51,7 @@ class RawSession:
             port: Of the service.
             structure: Whose atoms move.
         """
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=_TIMEOUT_S)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket = connected(port)
         self._stream = self._socket.makefile("rb")
         self._structure = structure
         self._step = 0
@@ -102,17 +99,6 @@ class RawSession:
         """Hang up."""
         self._stream.close()
         self._socket.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _send(self, opcode: int, payload: bytes) -> None:
         """One frame; its mask of zeros leaves the payload as it is."""

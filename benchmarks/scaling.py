@@ -39,9 +39,8 @@ from ase import Atoms
 from pydantic import JsonValue
 
 from benchmarks.engine_cases import prepare_structures
-from posterion.evaluation.record import hardware
+from benchmarks.stamp import write_result
 from posterion.inference.fused.engine import FusedEngine
-from posterion_store.names import utc_now
 
 RESULTS: Final = Path(__file__).parent / "results" / "scaling"
 SIZE: Final[Mapping[str, int]] = {"n_features": 16, "l_max": 2}
@@ -205,19 +204,13 @@ def main() -> int:
             print(json.dumps(measure(point, n_evaluations=2)))
         return 0
     rows = list(run_points(points(quick=False)))
-    document: dict[str, JsonValue] = {
-        "format_version": 1,
+    found: dict[str, JsonValue] = {
         "network": dict(SIZE),
         "rows": [*rows],
         "milliseconds_per_sample": per_sample(rows, "milliseconds"),
         "megabytes_per_sample": per_sample(rows, "megabytes"),
-        "load_average": list(os.getloadavg()),
-        "created_at": utc_now(),
-        "hardware": hardware(torch.device("cpu")),
-        "torch": torch.__version__,
     }
-    given.output.parent.mkdir(parents=True, exist_ok=True)
-    given.output.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
+    write_result(given.output, found, packages=("posterion", "torch", "numba"))
     return 0
 
 

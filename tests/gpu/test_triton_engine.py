@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from posterion.errors import ConfigurationError
 from posterion.graph.batch import Graph, build_graph, collate
@@ -26,6 +25,7 @@ from posterion.network.config import NetworkConfig
 from posterion.network.functional import NetworkFunction, NetworkOutputs
 from posterion.structures.structure import Structure
 from tests.support.banks import NETWORK, REFERENCE, random_bank, thermal_ethanol
+from tests.support.engines import OF_FORCE_RMS, assert_outputs_agree, noisy_samples
 
 pytestmark = [
     pytest.mark.gpu,
@@ -33,9 +33,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:TRITON_DEFAULT_FP_FUSION"),
 ]
 
-OF_FORCE_RMS = 2e-5
-"""As of the CPU's kernels; measured 2.4e-6."""
-OF_OTHERS = 1e-5
 SAME = 1e-5
 """Of forces and energies, eV/Angstrom and eV: other sums in single precision."""
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -52,23 +49,16 @@ def network(name: str) -> NetworkConfig:
     return NetworkConfig.model_validate(size | NETWORKS[name])
 
 
-def samples(config: NetworkConfig) -> Tensor:
-    function = NetworkFunction(config, REFERENCE, dtype=torch.float64, device="cpu")
-    generator = torch.Generator().manual_seed(5)
-    rows = torch.stack([function.initial_parameters(generator) for _ in range(2)])
-    return rows + 0.05 * torch.randn(rows.shape, generator=generator, dtype=torch.float64)
-
-
 @lru_cache(maxsize=len(NETWORKS))
 def engine(name: str) -> TritonEngine:
     config = network(name)
-    return TritonEngine(config, REFERENCE, samples(config), device=DEVICE)
+    return TritonEngine(config, REFERENCE, noisy_samples(config, n_samples=2), device=DEVICE)
 
 
 def reference(name: str) -> ReferenceEngine:
     config = network(name)
     function = NetworkFunction(config, REFERENCE, dtype=torch.float64, device="cpu")
-    return ReferenceEngine(function, samples(config))
+    return ReferenceEngine(function, noisy_samples(config, n_samples=2))
 
 
 def alone() -> Structure:
@@ -95,31 +85,10 @@ def evaluated(
     return outputs._replace(**{name: field.cpu() for name, field in fields if field is not None})
 
 
-def assert_close(found: Tensor | None, expected: Tensor | None, *, relative: float) -> None:
-    """Within a fraction of the root mean square, NaN where NaN is expected."""
-    assert found is not None
-    assert expected is not None
-    known = ~expected.isnan()
-    assert bool((found.isnan() == ~known).all())
-    scale = float(expected[known].square().mean().sqrt())
-    torch.testing.assert_close(
-        found[known].double(), expected[known], atol=relative * scale, rtol=0.0
-    )
-
-
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_output_is_that_of_the_reference(name: str) -> None:
     found, expected = evaluated(engine(name), mixture()), evaluated(reference(name), mixture())
-    assert_close(found.forces, expected.forces, relative=OF_FORCE_RMS)
-    assert_close(found.stress, expected.stress, relative=OF_FORCE_RMS)
-    shift = expected.energy.mean(dim=0)
-    assert_close(found.energy - shift, expected.energy - shift, relative=OF_OTHERS)
-    assert_close(found.force_std, expected.force_std, relative=OF_OTHERS)
-    assert_close(found.latent, expected.latent, relative=OF_OTHERS)
-    torch.testing.assert_close(found.energy_std, expected.energy_std)
-    assert (found.force_epistemic_std is None) is (expected.force_epistemic_std is None)
-    if expected.force_epistemic_std is not None:
-        assert_close(found.force_epistemic_std, expected.force_epistemic_std, relative=OF_OTHERS)
+    assert_outputs_agree(found, expected)
 
 
 def test_an_answer_depends_on_nothing_beside_it() -> None:
@@ -134,7 +103,9 @@ def test_an_answer_depends_on_nothing_beside_it() -> None:
     torch.testing.assert_close(first.forces[0], together.forces[0, :n_atoms], atol=SAME, rtol=0.0)
     torch.testing.assert_close(first.energy[0, 0], together.energy[0, 0], atol=SAME, rtol=0.0)
     config = network("both parities")
-    small = TritonEngine(config, REFERENCE, samples(config), device=DEVICE, memory_bytes=1)
+    small = TritonEngine(
+        config, REFERENCE, noisy_samples(config, n_samples=2), device=DEVICE, memory_bytes=1
+    )
     parts = evaluated(small, mixture())
     torch.testing.assert_close(parts.forces, together.forces, atol=SAME, rtol=0.0)
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from scipy.spatial.transform import Rotation
-from torch import Tensor
 
 from posterion.graph.batch import Graph, build_graph, collate
 from posterion.inference.bank import BankEngine, ReferenceEngine
@@ -17,10 +16,8 @@ from posterion.network.config import NetworkConfig
 from posterion.network.functional import NetworkFunction, NetworkOutputs
 from posterion.structures.structure import Structure
 from tests.support.banks import REFERENCE, thermal_ethanol
+from tests.support.engines import OF_FORCE_RMS, assert_outputs_agree, noisy_samples
 
-OF_FORCE_RMS = 2e-5
-"""What issue and documentation promise of every sample; measured 3e-6."""
-OF_OTHERS = 1e-5
 N_SAMPLES = 3
 
 NETWORKS: dict[str, dict[str, object]] = {
@@ -38,19 +35,11 @@ def network(name: str) -> NetworkConfig:
     return NetworkConfig.model_validate(size | NETWORKS[name])
 
 
-def samples(config: NetworkConfig) -> Tensor:
-    """Random networks whose noise readout is not the constant that training starts from."""
-    function = NetworkFunction(config, REFERENCE, dtype=torch.float64, device="cpu")
-    generator = torch.Generator().manual_seed(5)
-    rows = torch.stack([function.initial_parameters(generator) for _ in range(N_SAMPLES)])
-    return rows + 0.05 * torch.randn(rows.shape, generator=generator, dtype=torch.float64)
-
-
 @lru_cache(maxsize=len(NETWORKS))
 def engines(name: str) -> tuple[FusedEngine, ReferenceEngine]:
     config = network(name)
     function = NetworkFunction(config, REFERENCE, dtype=torch.float64, device="cpu")
-    rows = samples(config)
+    rows = noisy_samples(config, n_samples=N_SAMPLES)
     return FusedEngine(config, REFERENCE, rows), ReferenceEngine(function, rows)
 
 
@@ -78,32 +67,12 @@ def evaluated(
     return engine.evaluate(batch, n_samples=n_samples, stress=True)
 
 
-def assert_close(found: Tensor | None, expected: Tensor | None, *, relative: float) -> None:
-    """Within a fraction of the root mean square, NaN where NaN is expected."""
-    assert found is not None
-    assert expected is not None
-    known = ~expected.isnan()
-    assert bool((found.isnan() == ~known).all())
-    scale = float(expected[known].square().mean().sqrt())
-    torch.testing.assert_close(
-        found[known].double(), expected[known], atol=relative * scale, rtol=0.0
-    )
-
-
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_output_is_that_of_the_reference(name: str) -> None:
     fused, reference = engines(name)
     found, expected = evaluated(fused, graphs()), evaluated(reference, graphs())
-    assert_close(found.forces, expected.forces, relative=OF_FORCE_RMS)
-    assert_close(found.stress, expected.stress, relative=OF_FORCE_RMS)
-    shift = expected.energy.mean(dim=0)
-    assert_close(found.energy - shift, expected.energy - shift, relative=OF_OTHERS)
-    assert_close(found.force_std, expected.force_std, relative=OF_OTHERS)
-    assert_close(found.latent, expected.latent, relative=OF_OTHERS)
-    torch.testing.assert_close(found.energy_std, expected.energy_std)
+    assert_outputs_agree(found, expected)
     assert (found.force_epistemic_std is None) is (name != "evidential")
-    if name == "evidential":
-        assert_close(found.force_epistemic_std, expected.force_epistemic_std, relative=OF_OTHERS)
 
 
 def test_samples_are_not_mixed_up() -> None:
@@ -130,7 +99,9 @@ def test_neither_memory_nor_threads_change_the_answer(monkeypatch: pytest.Monkey
     torch.testing.assert_close(parts.forces, whole.forces, atol=1e-5, rtol=0.0)
     monkeypatch.setattr(engine_module, "THREAD_BYTES", 1)
     config = network("l = 2")
-    several = FusedEngine(config, REFERENCE, samples(config), n_threads=2)
+    several = FusedEngine(
+        config, REFERENCE, noisy_samples(config, n_samples=N_SAMPLES), n_threads=2
+    )
     before = torch.get_num_threads()
     threads = evaluated(several, graphs())
     assert torch.get_num_threads() == before
@@ -140,7 +111,9 @@ def test_neither_memory_nor_threads_change_the_answer(monkeypatch: pytest.Monkey
 
 def test_a_small_batch_stays_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     config = network("l = 1")
-    several = FusedEngine(config, REFERENCE, samples(config), n_threads=2)
+    several = FusedEngine(
+        config, REFERENCE, noisy_samples(config, n_samples=N_SAMPLES), n_threads=2
+    )
     monkeypatch.setattr(several, "_in_threads", lambda *_: pytest.fail("spread over threads"))
     evaluated(several, graphs())
 
