@@ -43,6 +43,7 @@ from posterion_client import (
     UnsupportedMediaType,
     UnsupportedProperty,
 )
+from posterion_client._answer import Answer
 from posterion_client._refusals import retry_after_s
 from tests.unit.client.stand_in import StandIn, failed, problem
 
@@ -197,7 +198,8 @@ def test_redirect_says_where_it_points(status: int) -> None:
 def test_retry_after_is_read_as_seconds_or_date(
     headers: dict[str, str], expected: float | None
 ) -> None:
-    assert retry_after_s(httpx.Response(503, headers=headers)) == expected
+    answer = Answer(url="", status=503, headers=headers, content=b"")
+    assert retry_after_s(answer) == expected
 
 
 def test_error_survives_pickling() -> None:

@@ -8,12 +8,13 @@
 >>> with Client() as client:  # doctest: +SKIP
 ...     prediction = client.predict(water)
 
-The calculator for ASE is in `posterion_client.ase`.
+The calculator for ASE is in `posterion_client.ase`; what other MD codes build on, and what
+needs the standard library and numpy alone, in `posterion_client.md`.
 """
 
-from posterion_client._async_client import AsyncClient
+from typing import TYPE_CHECKING
+
 from posterion_client._catalog import ModelCard, ModelVersion, ServiceInfo
-from posterion_client._client import Client
 from posterion_client._encoding import Encoding
 from posterion_client._errors import (
     CompositionMismatch,
@@ -66,6 +67,10 @@ from posterion_client._results import (
 )
 from posterion_client._retry import AsyncPacer, Pacer, RetryPolicy
 from posterion_client._structure import Structure
+
+if TYPE_CHECKING:
+    from posterion_client._async_client import AsyncClient
+    from posterion_client._client import Client
 
 __all__ = [
     "AsyncClient",
@@ -127,3 +132,20 @@ __all__ = [
     "UnsupportedMediaType",
     "UnsupportedProperty",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Import the clients when they are asked for: the Python of an MD code may lack httpx."""
+    if name == "Client":
+        from posterion_client._client import Client  # noqa: PLC0415
+
+        return Client
+    if name == "AsyncClient":
+        from posterion_client._async_client import AsyncClient  # noqa: PLC0415
+
+        return AsyncClient
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

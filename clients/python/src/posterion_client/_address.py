@@ -3,8 +3,7 @@
 import os
 from ipaddress import ip_address
 from typing import Final
-
-import httpx
+from urllib.parse import urlsplit
 
 from posterion_client._errors import InvalidArgument
 
@@ -28,10 +27,11 @@ def resolve_url(url: str | None) -> str:
     chosen = url or os.environ.get(URL_VARIABLE) or DEFAULT_URL
     source = "url" if url else URL_VARIABLE
     try:
-        parsed = httpx.URL(chosen)
-    except httpx.InvalidURL as error:
+        parsed = urlsplit(chosen)
+        parsed.port  # noqa: B018 - raises where the port is no number
+    except ValueError as error:
         raise InvalidArgument(f"{source} is not a URL: {chosen!r} ({error})") from error
-    if parsed.scheme not in ("http", "https") or not parsed.host:
+    if parsed.scheme not in ("http", "https") or not parsed.hostname:
         raise InvalidArgument(f"{source} must look like {DEFAULT_URL}, got {chosen!r}")
     if parsed.query or parsed.fragment:
         raise InvalidArgument(f"{source} must end with its path, got {chosen!r}")
@@ -40,7 +40,7 @@ def resolve_url(url: str | None) -> str:
 
 def is_this_machine(url: str) -> bool:
     """Whether an address is on loopback, where a configured web proxy cannot reach it."""
-    host = httpx.URL(url).host
+    host = urlsplit(url).hostname or ""
     if host == "localhost":
         return True
     try:

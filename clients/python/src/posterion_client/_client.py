@@ -28,7 +28,6 @@ from posterion_client._sending import Sender
 from posterion_client._session import (
     CONNECTION_LIMITS,
     DEFAULT_TIMEOUT,
-    USER_AGENT,
     Question,
     Session,
     only_one,
@@ -37,6 +36,7 @@ from posterion_client._session import (
     sort_structures,
 )
 from posterion_client._structure import Structure, as_structure
+from posterion_client._user_agent import USER_AGENT
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -282,8 +282,8 @@ class Client:
     def _ask(
         self, question: Question, asked: Sequence[Indexed]
     ) -> list[Prediction | PosterionError]:
-        response = self._sender.exchange(self._session.predict_call(question, asked))
-        return self._session.read_predictions(question, asked, response)
+        answer = self._sender.exchange(self._session.predict_call(question, asked))
+        return self._session.read_predictions(question, asked, answer)
 
     def _get(self, path: str) -> Node:
         return document_of(self._sender.exchange(self._session.get_call(path)))

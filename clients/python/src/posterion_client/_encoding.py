@@ -8,7 +8,6 @@ import json
 from collections.abc import Mapping
 from typing import Literal, NoReturn
 
-import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,6 +35,8 @@ def encode_document(document: Mapping[str, object], encoding: Encoding) -> bytes
     """Write a document, whose arrays are encoded already, as a body."""
     if encoding == "json":
         return json.dumps(document, allow_nan=False, separators=(",", ":")).encode()
+    import msgpack  # noqa: PLC0415 - md works without it
+
     packed: bytes = msgpack.packb(document)
     return packed
 
@@ -51,6 +52,8 @@ def decode_document(content: bytes, media_type: str) -> object:
         ValueError: If the media type is another one, or the body is not a document of it.
     """
     if media_type == MEDIA_TYPES["msgpack"]:
+        import msgpack  # noqa: PLC0415 - md works without it
+
         return msgpack.unpackb(content)
     if media_type in (MEDIA_TYPES["json"], PROBLEM_TYPE):
         return _decode_json(content)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
+from posterion_client._answer import Answer
 from posterion_client._encoding import decode_document
 from posterion_client._errors import (
     ConnectionFailed,
@@ -16,7 +17,6 @@ from posterion_client._errors import (
 )
 from posterion_client._fields import Node
 from posterion_client._problem import Problem
-from posterion_client._refusals import beginning_of, media_type_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,20 +56,19 @@ def error_of_failure(failure: httpx.HTTPError, call: Call) -> PosterionError:
     return error
 
 
-def document_of(response: httpx.Response) -> Node:
-    """Decode the body of a successful response.
+def document_of(answer: Answer) -> Node:
+    """Decode the body of a successful answer.
 
     Raises:
         InvalidReply: If the body is HTML, truncated, or otherwise no document of the API.
     """
-    media_type = media_type_of(response)
     try:
-        return Node(decode_document(response.content, media_type))
+        return Node(decode_document(answer.content, answer.media_type))
     except ValueError as error:
         raise InvalidReply(
-            f"{response.request.url} answered {response.status_code} with "
-            f"{len(response.content)} bytes of {media_type or 'no media type'} that are no reply "
-            f"of Posterion ({error}), beginning {beginning_of(response)}"
+            f"{answer.url} answered {answer.status} with {len(answer.content)} bytes of "
+            f"{answer.media_type or 'no media type'} that are no reply of Posterion ({error}), "
+            f"beginning {answer.beginning}"
         ) from error
 
 

@@ -5,9 +5,8 @@ from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-import httpx
-
 from posterion_client import _errors as errors
+from posterion_client._answer import Answer
 from posterion_client._encoding import decode_document
 from posterion_client._fields import Node
 from posterion_client._problem import Fault, Problem
@@ -54,33 +53,21 @@ _KINDS_BY_STATUS: Final[Mapping[int, type[errors.PosterionError]]] = {
 }
 
 
-def media_type_of(response: httpx.Response) -> str:
-    """Media type of a response in lower case, without parameters."""
-    declared: str = response.headers.get("content-type", "")
-    return declared.partition(";")[0].strip().lower()
-
-
-def beginning_of(response: httpx.Response) -> str:
-    """The first characters of a body, to show what came instead of a document."""
-    text = response.content[:200].decode("utf-8", errors="backslashreplace")
-    return repr(" ".join(text.split())[:120])
-
-
-def error_of_response(response: httpx.Response) -> errors.PosterionError | None:
-    """The error a response stands for, or None for a success (2xx)."""
-    if response.is_success:
+def error_of_answer(answer: Answer) -> errors.PosterionError | None:
+    """The error an answer stands for, or None for a success (2xx)."""
+    if 200 <= answer.status < 300:
         return None
-    if response.status_code < 400:
-        location = response.headers.get("location", "nowhere")
+    if answer.status < 400:
+        location = answer.headers.get("location", "nowhere")
         return errors.InvalidReply(
-            f"{response.request.url} answered {response.status_code} and points to {location}; "
+            f"{answer.url} answered {answer.status} and points to {location}; "
             "give the client the final address"
         )
     try:
-        document = Node(decode_document(response.content, media_type_of(response)))
-        return _error_of_document(document, response)
+        document = Node(decode_document(answer.content, answer.media_type))
+        return _error_of_document(document, answer)
     except (ValueError, errors.InvalidReply):
-        return _error_of_status(response)
+        return _error_of_status(answer)
 
 
 def error_of_structure(
@@ -104,22 +91,22 @@ def error_of_structure(
     return kind(_sentence(document), problem=problem, index=index)
 
 
-def retry_after_s(response: httpx.Response) -> float | None:
+def retry_after_s(answer: Answer) -> float | None:
     """Seconds the service asks to wait, from ``Retry-After`` as a number or a date."""
-    value = response.headers.get("retry-after")
+    value = answer.headers.get("retry-after")
     if value is None:
         return None
     try:
         seconds = float(value)
     except ValueError:
-        return _seconds_until(value, response)
+        return _seconds_until(value, answer)
     return seconds if 0 < seconds < float("inf") else None
 
 
-def _seconds_until(value: str, response: httpx.Response) -> float | None:
+def _seconds_until(value: str, answer: Answer) -> float | None:
     try:
         then = parsedate_to_datetime(value)
-        now_text = response.headers.get("date")
+        now_text = answer.headers.get("date")
         now = parsedate_to_datetime(now_text) if now_text else datetime.now(timezone.utc)
         seconds = (then - now).total_seconds()
     except (TypeError, ValueError):  # no date, or one with and one without a time zone
@@ -127,33 +114,57 @@ def _seconds_until(value: str, response: httpx.Response) -> float | None:
     return seconds if seconds > 0 else None
 
 
-def _error_of_document(document: Node, response: httpx.Response) -> errors.PosterionError:
+def error_of_problem(
+    document: Node,
+    *,
+    status: int | None = None,
+    retry_after_s: float | None = None,
+    request_id: str | None = None,
+) -> errors.PosterionError:
+    """The error that a problem document is about.
+
+    Args:
+        document: The document.
+        status: HTTP status it came with; default is its own.
+        retry_after_s: When the service asks to be tried again, if it said.
+        request_id: Identifier of the request in the service's logs, if known.
+    """
+    said = document["status"].integer() if status is None else status
     code = document["code"].text()
-    kind = _KINDS.get(code) or _kind_of_status(response.status_code)
+    kind = _KINDS.get(code) or _kind_of_status(said)
     retryable = document.get("retryable")
     problem = Problem(
         code=code,
-        status=response.status_code,
+        status=said,
         faults=_faults(document),
         retryable=retryable.boolean() if retryable else None,
-        retry_after_s=retry_after_s(response),
-        request_id=response.headers.get("x-request-id"),
+        retry_after_s=retry_after_s,
+        request_id=request_id,
     )
     return kind(_sentence(document), problem=problem)
 
 
-def _error_of_status(response: httpx.Response) -> errors.PosterionError:
-    kind = _kind_of_status(response.status_code)
+def _error_of_document(document: Node, answer: Answer) -> errors.PosterionError:
+    return error_of_problem(
+        document,
+        status=answer.status,
+        retry_after_s=retry_after_s(answer),
+        request_id=answer.request_id,
+    )
+
+
+def _error_of_status(answer: Answer) -> errors.PosterionError:
+    kind = _kind_of_status(answer.status)
     problem = Problem(
         code=kind.code,
-        status=response.status_code,
-        retry_after_s=retry_after_s(response),
-        request_id=response.headers.get("x-request-id"),
+        status=answer.status,
+        retry_after_s=retry_after_s(answer),
+        request_id=answer.request_id,
     )
     return kind(
-        f"{response.request.url} answered {response.status_code} with "
-        f"{media_type_of(response) or 'no media type'} instead of a problem document, "
-        f"beginning {beginning_of(response)}",
+        f"{answer.url} answered {answer.status} with "
+        f"{answer.media_type or 'no media type'} instead of a problem document, "
+        f"beginning {answer.beginning}",
         problem=problem,
     )
 

@@ -87,6 +87,11 @@ class Target:
         return "/v1/predict" if self.model is None else f"{self.path}/predict"
 
     @property
+    def session_path(self) -> str:
+        """Route that opens a session with this target."""
+        return "/v1/session" if self.model is None else f"{self.path}/session"
+
+    @property
     def labels_path(self) -> str:
         """Route that takes labels for this target, which must name model and version."""
         return f"{self.path}/labels"

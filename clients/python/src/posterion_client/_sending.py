@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import httpx
 
+from posterion_client._answer import Answer
 from posterion_client._errors import PosterionError
 from posterion_client._exchange import Call, error_of_failure
-from posterion_client._refusals import error_of_response
+from posterion_client._refusals import error_of_answer
 from posterion_client._retry import AsyncPacer, Attempts, Pacer, RetryPolicy
 
 
@@ -24,7 +25,7 @@ class Sender:
     retry: RetryPolicy
     pacer: Pacer
 
-    def exchange(self, call: Call) -> httpx.Response:
+    def exchange(self, call: Call) -> Answer:
         """Send a call until it succeeds or is given up.
 
         Raises:
@@ -34,14 +35,14 @@ class Sender:
         while True:
             error: PosterionError | None
             try:
-                response = self.attempt(call)
+                answer = answer_of(self.attempt(call))
             except httpx.HTTPError as failure:
                 error = error_of_failure(failure, call)
                 error.__cause__ = failure
             else:
-                error = error_of_response(response)
+                error = error_of_answer(answer)
                 if error is None:
-                    return response
+                    return answer
             self.pacer.sleep(
                 attempts.delay_s(error, now_s=self.pacer.now(), chance=self.pacer.random())
             )
@@ -71,7 +72,7 @@ class AsyncSender:
     retry: RetryPolicy
     pacer: AsyncPacer
 
-    async def exchange(self, call: Call) -> httpx.Response:
+    async def exchange(self, call: Call) -> Answer:
         """Send a call until it succeeds or is given up.
 
         Raises:
@@ -81,14 +82,14 @@ class AsyncSender:
         while True:
             error: PosterionError | None
             try:
-                response = await self.attempt(call)
+                answer = answer_of(await self.attempt(call))
             except httpx.HTTPError as failure:
                 error = error_of_failure(failure, call)
                 error.__cause__ = failure
             else:
-                error = error_of_response(response)
+                error = error_of_answer(answer)
                 if error is None:
-                    return response
+                    return answer
             await self.pacer.sleep(
                 attempts.delay_s(error, now_s=self.pacer.now(), chance=self.pacer.random())
             )
@@ -102,3 +103,13 @@ class AsyncSender:
             content=call.content,
             timeout=call.timeout,
         )
+
+
+def answer_of(response: httpx.Response) -> Answer:
+    """What a response of httpx says."""
+    return Answer(
+        url=str(response.request.url),
+        status=response.status_code,
+        headers=response.headers,
+        content=response.content,
+    )

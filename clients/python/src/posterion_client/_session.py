@@ -4,16 +4,15 @@
 remembers which sample set each pinned target answered with first.
 """
 
-import platform
 import threading
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from typing import Final
 
 import httpx
 
+from posterion_client._answer import Answer
 from posterion_client._catalog import ModelCard
 from posterion_client._encoding import MEDIA_TYPES, PROBLEM_TYPE, Encoding
 from posterion_client._errors import (
@@ -35,9 +34,6 @@ from posterion_client._structure import Structure, as_structure, looks_like_atom
 DEFAULT_TIMEOUT: Final = httpx.Timeout(60.0, connect=5.0)
 CONNECTION_LIMITS: Final = httpx.Limits(
     max_connections=64, max_keepalive_connections=64, keepalive_expiry=60.0
-)
-USER_AGENT: Final = (
-    f"posterion-client/{version('posterion-client')} python/{platform.python_version()}"
 )
 _GRACE_S: Final = 5.0  # within it the service's own answer to a missed deadline arrives
 
@@ -123,7 +119,7 @@ class Session:
         return self._post_call(question, question.target.predict_path, content)
 
     def read_predictions(
-        self, question: Question, asked: Sequence[Indexed], response: httpx.Response
+        self, question: Question, asked: Sequence[Indexed], answer: Answer
     ) -> list[Outcome]:
         """Read the answers, and check that the pinned sample set gave them.
 
@@ -131,7 +127,7 @@ class Session:
             InvalidReply: If the reply is not one of the API.
             ModelChanged: If another sample set answered than the one asked for.
         """
-        document, origin = self._read(question, response)
+        document, origin = self._read(question, answer)
         return read_results(document, origin, asked)
 
     def first_state(self, target: Target, card: ModelCard) -> LabelState:
@@ -156,16 +152,14 @@ class Session:
         )
         return self._post_call(question, question.target.labels_path, content)
 
-    def read_lesson(
-        self, question: Question, asked: Sequence[Indexed], response: httpx.Response
-    ) -> Lesson:
+    def read_lesson(self, question: Question, asked: Sequence[Indexed], answer: Answer) -> Lesson:
         """Read what labels taught, and check that the sample set of the state answered.
 
         Raises:
             InvalidReply: If the reply is not one of the API.
             ModelChanged: If another sample set answered than the one asked for.
         """
-        document, origin = self._read(question, response)
+        document, origin = self._read(question, answer)
         return read_lesson(document, origin, asked)
 
     def _post_call(self, question: Question, path: str, content: bytes) -> Call:
@@ -187,9 +181,9 @@ class Session:
             deadline_s=question.options.deadline_s,
         )
 
-    def _read(self, question: Question, response: httpx.Response) -> tuple[Node, Origin]:
-        document = document_of(response)
-        origin = read_origin(document, response.headers.get("x-request-id"))
+    def _read(self, question: Question, answer: Answer) -> tuple[Node, Origin]:
+        document = document_of(answer)
+        origin = read_origin(document, answer.request_id)
         self._check_digest(question, origin.model)
         return document, origin
 

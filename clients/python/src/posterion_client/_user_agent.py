@@ -1,0 +1,15 @@
+"""How the client introduces itself."""
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Final
+
+
+def _own_version() -> str:
+    try:
+        return version("posterion-client")
+    except PackageNotFoundError:  # copied beside an MD code, not installed
+        return "uninstalled"
+
+
+USER_AGENT: Final = f"posterion-client/{_own_version()} python/{platform.python_version()}"
