@@ -18,9 +18,11 @@ def error_classes(root: type[PosterionError] = PosterionError) -> Iterator[type[
 
 
 def test_all_names_exactly_what_can_be_seen() -> None:
-    submodules = {"ase"}  # set as an attribute once it has been imported
-    seen = {name for name in vars(posterion_client) if not name.startswith("_")} - submodules
+    # A submodule is an attribute once it has been imported.
+    others = {"ase", "md", "selftest", "TYPE_CHECKING"}
+    seen = {name for name in dir(posterion_client) if not name.startswith("_")} - others
     assert seen == set(posterion_client.__all__)
+    assert all(hasattr(posterion_client, name) for name in seen)
 
 
 def test_all_is_sorted_without_repetition() -> None:

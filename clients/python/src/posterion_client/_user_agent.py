@@ -12,4 +12,5 @@ def _own_version() -> str:
         return "uninstalled"
 
 
-USER_AGENT: Final = f"posterion-client/{_own_version()} python/{platform.python_version()}"
+OWN_VERSION: Final = _own_version()
+USER_AGENT: Final = f"posterion-client/{OWN_VERSION} python/{platform.python_version()}"

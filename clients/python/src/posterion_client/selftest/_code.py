@@ -11,6 +11,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from posterion_client.md import Precision
+
 FloatArray = NDArray[np.float64]
 
 
@@ -28,7 +30,7 @@ class Service:
     url: str
     model: str
     digest: str
-    precision: str
+    precision: Precision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -1,0 +1,1 @@
+"""What ``posterion-client`` does on a command line."""
