@@ -14,8 +14,9 @@ the other over a kept connection. Contenders take turns within every round. Stag
   against the engine alone, measured here, in the same rounds.
 
 Read ``results/latency/STAGE.json``: p50 and p99 over all requests in milliseconds, and the
-median over rounds of the ratio to the floor. ``client library`` is posterion_client.Client, all
-others write a prepared request to a socket. ``--quick`` proves that it runs, and writes nothing.
+median over rounds of the ratio to the floor. ``client library`` is posterion_client.Client,
+``MDSession`` its session for MD codes; all others write a prepared request to a socket.
+``--quick`` proves that it runs, and writes nothing.
 """
 
 import argparse
@@ -60,7 +61,7 @@ from posterion_store.names import DEFAULT_ALIAS
 PACKAGES: Final = ("posterion", "uvicorn", "fastapi", "ray", "torch")
 RESULTS: Final = Path(__file__).parent / "results" / "latency"
 STAGES: Final = ("in-process", "ray", "batch")
-SIZES: Final = (9, 192, 600, 2000)
+SIZES: Final = (9, 192, 256, 600, 2000)
 QUICK_SIZES: Final = (9,)
 BANK: Final = "ethanol"
 BATCHES: Final = (1, 16)

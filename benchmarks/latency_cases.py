@@ -17,8 +17,10 @@ from benchmarks.raw_session import FRAME_MEDIA_TYPE, RawSession, request_frame
 from posterion_client import Client, PredictOptions, Structure
 from posterion_client._encoding import MEDIA_TYPES, Encoding
 from posterion_client._request import predict_body
+from posterion_client.md import MDSession, Transport
 
 ENCODINGS: Final[tuple[Encoding, ...]] = ("msgpack", "json")
+TRANSPORTS: Final[tuple[Transport, ...]] = ("websocket", "http")
 SPACING: Final = 2.2
 """Distance of neighbouring atoms on the grid, Angstrom."""
 
@@ -123,7 +125,31 @@ def null_contenders(
             floor_name = f"floor msgpack {n_atoms}"
             found[f"{where} frame {n_atoms}"] = Contender(_bound(raw.exchange, frame), floor_name)
             found[f"{where} session {n_atoms}"] = Contender(session.step, floor_name)
+            for transport in TRANSPORTS:
+                run = stack.enter_context(
+                    MDSession(
+                        structure.numbers,
+                        url=f"http://127.0.0.1:{port}",
+                        pbc=structure.pbc,
+                        stress=False,
+                        transport=transport,
+                    )
+                )
+                found[f"{where}, MDSession over {transport} {n_atoms}"] = Contender(
+                    _moving(run, structure), floor_name
+                )
         yield found
+
+
+def _moving(session: MDSession, structure: Structure) -> Callable[[], object]:
+    """Asks about other positions every time, since a session remembers the last ones."""
+    positions = structure.positions.copy()
+
+    def step() -> object:
+        positions[0, 0] += 1e-6
+        return session.evaluate(positions, structure.cell)
+
+    return step
 
 
 def _bound(call: Callable[..., object], asked: object) -> Callable[[], object]:
