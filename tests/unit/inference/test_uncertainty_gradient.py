@@ -1,8 +1,6 @@
 """The gradient of a measure of uncertainty is its derivative, for whatever makes the measure."""
 
-from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Final, get_args
 
 import numpy as np
@@ -20,11 +18,11 @@ from posterion.inference.reduction import Reduction
 from posterion.inference.uncertainty_gradient import UncertaintyGradients, with_gradients
 from posterion.network.functional import NetworkFunction
 from posterion.structures.evaluation import EvaluationOptions, GradientScalar, Precision
-from posterion.structures.prediction import Prediction, UncertaintyGradient
+from posterion.structures.prediction import Prediction
 from posterion.structures.structure import Structure
-from posterion.uncertainty.calibration import LatentForce
 from posterion.uncertainty.epistemic_scalars import SHARPNESS
-from tests.support.banks import REFERENCE, ethanol, random_bank, thermal_ethanol
+from tests.support.banks import ethanol, random_bank, thermal_ethanol
+from tests.support.gradients import BANKS, gradients, in_cell, slopes, warm
 from tests.support.predictions import DOUBLE, SINGLE, crystal, moved, predicted, uncertainty
 from tests.support.structures import rotation, transformed
 from tests.support.tolerances import ROUNDING, SINGLE_PRECISION
@@ -33,36 +31,8 @@ FloatArray = NDArray[np.float64]
 
 SCALARS: Final = get_args(GradientScalar)
 FORCE_SCALARS: Final = ("force_epistemic_rms", "force_epistemic_max_smooth")
-STEP: Final = 5e-4
 RELATIVE: Final = 1e-6
-"""Of differences of fourth order: truncation about STEP^4, rounding of an energy of 4000 eV
-1e-12 / STEP."""
-SPREAD: Final = 0.1
-
-
-def evidential_bank() -> SampleBank:
-    """Each sample says itself what it does not know of a force."""
-    bank = random_bank(with_latent_density=True)
-    config = bank.config.model_copy(update={"noise_readout": "evidential"})
-    function = NetworkFunction(config, REFERENCE, dtype=torch.float64, device="cpu")
-    generator = torch.Generator().manual_seed(5)
-    start = function.initial_parameters(generator)
-    noise = torch.randn((bank.n_samples, len(start)), generator=generator, dtype=torch.float64)
-    return replace(bank, config=config, parameters=(start + SPREAD * noise).float())
-
-
-def widened_bank(rule: LatentForce) -> SampleBank:
-    """The latent density adds to the spread of some atoms of `warm` and not of others."""
-    bank = random_bank(with_latent_density=True)
-    return replace(bank, calibration=bank.calibration.model_copy(update={"latent_force": rule}))
-
-
-BANKS: Final[dict[str, Callable[[], SampleBank]]] = {
-    "spread": partial(random_bank, with_latent_density=True),
-    "widened": partial(widened_bank, LatentForce(scale=0.02, onset=2.5, excess="square")),
-    "older rule": partial(widened_bank, LatentForce(scale=0.02, onset=2.5)),
-    "evidential": evidential_bank,
-}
+"""Of the largest component; see `tests.support.gradients`."""
 
 
 @pytest.fixture(scope="module", params=BANKS)
@@ -76,43 +46,8 @@ def dense() -> Predictor:
     return Predictor(random_bank(with_latent_density=True))
 
 
-def warm() -> Structure:
-    return thermal_ethanol(1)[0]
-
-
 def options_of(scalar: GradientScalar, precision: Precision = "float64") -> EvaluationOptions:
     return EvaluationOptions(precision=precision, gradient_of=scalar)
-
-
-def gradients(
-    predictor: Predictor, structures: Sequence[Structure], options: EvaluationOptions
-) -> list[UncertaintyGradient]:
-    found = [one.uncertainty_gradient for one in predicted(predictor, structures, options)]
-    assert all(each is not None and each.of == options.gradient_of for each in found)
-    return [each for each in found if each is not None]
-
-
-def slopes(
-    predictor: Predictor,
-    options: EvaluationOptions,
-    displaced: Callable[[FloatArray], Structure],
-    shape: tuple[int, ...],
-) -> FloatArray:
-    """Differences of the value: of fourth order, along each entry of a displacement."""
-    steps = STEP * np.eye(int(np.prod(shape))).reshape(-1, *shape)
-    structures = [displaced(k * step) for step in steps for k in (1, -1, 2, -2)]
-    values = np.array([each.value for each in gradients(predictor, structures, options)])
-    near, mirrored, far, opposite = values.reshape(-1, 4).T
-    slope: FloatArray = (8.0 * (near - mirrored) - (far - opposite)) / (12.0 * STEP)
-    return slope.reshape(shape)
-
-
-def in_cell(structure: Structure, change: FloatArray) -> Structure:
-    """Another cell at the same fractional coordinates."""
-    assert structure.cell is not None
-    cell = structure.cell + change
-    fractional = np.linalg.solve(structure.cell.T, structure.positions.T).T
-    return replace(structure, cell=cell, positions=fractional @ cell)
 
 
 def assert_close(found: FloatArray | None, expected: FloatArray, relative: float) -> None:
