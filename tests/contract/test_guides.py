@@ -82,12 +82,15 @@ def test_python_of_the_readme_runs(
 
 
 def test_curl_of_the_guide_is_answered_as_the_guide_says(service: Service) -> None:
-    mixed, taught, pinned, misspelt, strict = replies(GUIDE, service)
+    mixed, gradient, taught, pinned, misspelt, strict = replies(GUIDE, service)
     assert mixed["units"]["forces"] == "kcal/mol/angstrom"
     water, sulphide = mixed["results"]
     assert water["id"] == "water"
     assert "composition-unseen" in {flag["code"] for flag in water["flags"]}
     assert sulphide["error"]["code"] == "unsupported-element"
+    (pushed,) = gradient["results"]
+    assert pushed["uncertainty_gradient"]["unit"] == "eV"
+    assert len(pushed["uncertainty_gradient"]["positions"]) == 2
     assert taught["state"]["n"] == 1
     assert [result["residual"] is None for result in taught["results"]] == [False, False, True]
     assert all(0.0 < result["confidence"] < 1.0 for result in taught["results"])

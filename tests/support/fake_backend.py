@@ -24,6 +24,7 @@ from posterion.errors import PosterionError, UnknownModel, UnsupportedElement
 from posterion.structures.evaluation import EvaluationOptions, Priority
 from posterion.structures.prediction import Flag, FloatArray, Prediction, SampleOutputs, Uncertainty
 from posterion.structures.structure import Structure
+from tests.support.spring_gradient import spring_gradient
 
 MODEL: Final = "springs"
 STABLE: Final = "sha256:" + "1a" * 32
@@ -258,6 +259,9 @@ def spring_prediction(structure: Structure, options: EvaluationOptions) -> Predi
         uncertainty=uncertainty,
         flags=() if uncertainty is None else _flags(uncertainty),
         n_samples=len(energies),
+        uncertainty_gradient=None
+        if options.gradient_of is None
+        else spring_gradient(structure, away, stiffness, options.gradient_of),
     )
 
 

@@ -8,7 +8,13 @@ from numpy.typing import NDArray
 
 FRAME = "application/vnd.posterion.frame"
 SUBPROTOCOL = "posterion.session.v1"
-ENERGY, FORCES, STRESS, UNCERTAINTY = 1, 2, 4, 8
+ENERGY, FORCES, STRESS, UNCERTAINTY, GRADIENT = 1, 2, 4, 8, 16
+GRADIENTS = (
+    "force_epistemic_rms",
+    "force_epistemic_max_smooth",
+    "energy_epistemic",
+    "latent_score",
+)
 
 
 def step_frame(
@@ -38,13 +44,15 @@ class Structure:
     pbc: int = 0
 
 
-def request_frame(structures: list[Structure], *, outputs: int, precision: int = 32) -> bytes:
+def request_frame(
+    structures: list[Structure], *, outputs: int, precision: int = 32, gradient: int = 0
+) -> bytes:
     """A predict request in Angstrom and eV."""
     n_atoms = sum(len(each.numbers) for each in structures)
     parts = [
         struct.pack(
-            "<4sHHQIIIIdiIIIQ", b"PSTN", 1, 1, 0, len(structures), n_atoms, outputs, 0,
-            0.0, 0, precision, 0, 0, 0,
+            "<4sHHQIIIIdiIIIII", b"PSTN", 1, 1, 0, len(structures), n_atoms, outputs, 0,
+            0.0, 0, precision, 0, 0, gradient, 0,
         )
     ]  # fmt: skip
     for each in structures:
@@ -78,6 +86,9 @@ class Reply:
     stress: NDArray[np.float64] | None
     epistemic: NDArray[np.float64] | None
     total: NDArray[np.float64] | None
+    gradient_value: NDArray[np.float64] | None
+    by_positions: NDArray[np.float64] | None
+    by_cell: NDArray[np.float64] | None
     problems: bytes
 
 
@@ -103,5 +114,8 @@ def read_reply(frame: bytes) -> Reply:
         stress=take(n_results, 3, 3) if outputs & STRESS else None,
         epistemic=take(n_atoms) if outputs & UNCERTAINTY else None,
         total=take(n_atoms) if outputs & UNCERTAINTY else None,
+        gradient_value=take(n_results) if outputs & GRADIENT else None,
+        by_positions=take(n_atoms, 3) if outputs & GRADIENT else None,
+        by_cell=take(n_results, 3, 3) if outputs & GRADIENT else None,
         problems=frame[place:],
     )

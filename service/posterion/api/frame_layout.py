@@ -12,6 +12,7 @@ from typing import Final, get_args
 
 from posterion.api.schemas import Output
 from posterion.errors import MalformedBody
+from posterion.structures.evaluation import GradientScalar
 from posterion.structures.prediction import FlagCode
 from posterion.structures.units import EnergyUnit, LengthUnit
 
@@ -22,13 +23,14 @@ OUTPUTS: Final[Sequence[Output]] = get_args(Output)
 FLAGS: Final[Sequence[str]] = get_args(FlagCode)
 LENGTHS: Final[Sequence[str]] = get_args(LengthUnit)
 ENERGIES: Final[Sequence[str]] = get_args(EnergyUnit)
+GRADIENTS: Final[Sequence[str]] = get_args(GradientScalar)
 ADAPTIVE: Final = -1
 CELLS_FOLLOW: Final = 1
 CELL_GIVEN: Final = 8
 """In a structure's record, beside the bits 1, 2 and 4 of its periodic directions."""
 
 START: Final = struct.Struct("<4sHHQIIII")
-REQUEST: Final = struct.Struct("<4sHHQIIIIdiIIIQ")
+REQUEST: Final = struct.Struct("<4sHHQIIIIdiIIIII")
 REPLY: Final = struct.Struct("<4sHHQIIIIdddII")
 STRUCTURE: Final = struct.Struct("<IIii")
 RESULT: Final = struct.Struct("<IIIIdddddII")

@@ -21,8 +21,9 @@ from posterion.api.frame_layout import (
     Status,
     padded,
 )
+from posterion.api.replies import unit_of
 from posterion.api.schemas import Output
-from posterion.structures.prediction import Prediction
+from posterion.structures.prediction import Prediction, UncertaintyGradient
 from posterion.structures.units import UnitSystem
 
 FloatArray = NDArray[np.float64]
@@ -74,8 +75,8 @@ def encode_reply(
     sizes = [len(r.forces) if isinstance(r, Prediction) else r.n_atoms for r in results]
     n_atoms, n_results = sum(sizes), len(results)
     wanted = [name in header.outputs for name in OUTPUTS]
-    energy, forces, stress, uncertainty = wanted
-    n_floats = n_atoms * (3 * forces + 2 * uncertainty) + 9 * n_results * stress
+    energy = wanted[0]
+    n_floats = sum(_section_sizes(wanted, n_atoms, n_results))
     problems = [orjson.dumps(r.problem) if isinstance(r, Refused) else b"" for r in results]
     start = HEADER_BYTES + RESULT_BYTES * n_results
     frame = bytearray(start + 8 * n_floats + padded(sum(map(len, problems))))
@@ -109,11 +110,15 @@ class _Sections:
     def __init__(
         self, values: FloatArray, n_atoms: int, n_results: int, wanted: Sequence[bool]
     ) -> None:
-        _, forces, stress, uncertainty = wanted
-        ends = np.cumsum([3 * n_atoms * forces, 9 * n_results * stress, n_atoms * uncertainty])
-        self.forces = values[: ends[0]].reshape(-1, 3) if forces else None
-        self.stress = values[ends[0] : ends[1]].reshape(-1, 3, 3) if stress else None
-        self.spread = values[ends[1] :].reshape(2, n_atoms) if uncertainty else None
+        _, forces, stress, uncertainty, gradient = wanted
+        ends = np.cumsum(_section_sizes(wanted, n_atoms, n_results))[:-1]
+        parts = np.split(values, ends)
+        self.forces = parts[0].reshape(-1, 3) if forces else None
+        self.stress = parts[1].reshape(-1, 3, 3) if stress else None
+        self.spread = parts[2].reshape(2, n_atoms) if uncertainty else None
+        self.gradient = (
+            (parts[3], parts[4].reshape(-1, 3), parts[5].reshape(-1, 3, 3)) if gradient else None
+        )
 
     def void(self, index: int, atoms: slice) -> None:
         """Write NaN for a structure without a result."""
@@ -123,6 +128,7 @@ class _Sections:
             self.stress[index] = NAN
         if self.spread is not None:
             self.spread[:, atoms] = NAN
+        self._fill_gradient(index, atoms, None, UnitSystem())
 
     def fill(
         self, index: int, atoms: slice, result: Prediction, units: UnitSystem
@@ -133,6 +139,7 @@ class _Sections:
         if self.stress is not None:
             given = result.stress
             self.stress[index] = NAN if given is None else given * units.stress_factor
+        self._fill_gradient(index, atoms, result.uncertainty_gradient, units)
         found = result.uncertainty
         if self.spread is None or found is None:
             return (NAN, NAN, NAN, NAN)
@@ -146,6 +153,34 @@ class _Sections:
             float(per_atom.max()) * factor,
             found.forces_rms * factor,
         )
+
+    def _fill_gradient(
+        self, index: int, atoms: slice, found: UncertaintyGradient | None, units: UnitSystem
+    ) -> None:
+        if self.gradient is None:
+            return
+        values, positions, cells = self.gradient
+        values[index], positions[atoms], cells[index] = NAN, NAN, NAN
+        if found is None:
+            return
+        factor, _ = unit_of(found.unit, units)
+        values[index] = found.value * factor
+        np.multiply(found.positions, factor * units.angstrom, out=positions[atoms])
+        if found.cell is not None:
+            np.multiply(found.cell, factor * units.angstrom, out=cells[index])
+
+
+def _section_sizes(wanted: Sequence[bool], n_atoms: int, n_results: int) -> list[int]:
+    """Numbers in every array behind the records, in their order."""
+    _, forces, stress, uncertainty, gradient = wanted
+    return [
+        3 * n_atoms * forces,
+        9 * n_results * stress,
+        2 * n_atoms * uncertainty,
+        n_results * gradient,
+        3 * n_atoms * gradient,
+        9 * n_results * gradient,
+    ]
 
 
 def _judgement(result: Prediction) -> tuple[int, int, int, int]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from posterion.api.frame_layout import (
     CELL_GIVEN,
     CELLS_FOLLOW,
     ENERGIES,
+    GRADIENTS,
     HEADER_BYTES,
     LENGTHS,
     OUTPUTS,
@@ -26,6 +28,7 @@ from posterion.api.settings import ApiSettings
 from posterion.errors import Fault, InvalidRequest, MalformedBody, TooLarge
 
 FloatArray = NDArray[np.float64]
+GRADIENT_WANTED: Final = 1 << OUTPUTS.index("uncertainty_gradient")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -103,8 +106,8 @@ def decode_request(frame: bytes, settings: ApiSettings) -> dict[str, object]:
     check_start(frame, Kind.REQUEST)
     header = REQUEST.unpack_from(frame)
     _, _, _, step, n_structures, n_atoms, outputs, options, deadline_ms = header[:9]
-    n_samples, precision, length, energy, reserved = header[9:]
-    if step or options or reserved:
+    n_samples, precision, length, energy, gradient, reserved = header[9:]
+    if step or options or reserved or (gradient and not outputs & GRADIENT_WANTED):
         raise MalformedBody("expected 0 in the fields that a request leaves unused")
     if n_structures > settings.max_structures:
         raise TooLarge(f"expected at most {settings.max_structures} structures, got {n_structures}")
@@ -116,6 +119,7 @@ def decode_request(frame: bytes, settings: ApiSettings) -> dict[str, object]:
         "precision": _precision(precision),
         "n_samples": {0: None, ADAPTIVE: "adaptive"}.get(n_samples, n_samples),
         "deadline_ms": read_deadline(deadline_ms),
+        "uncertainty": _uncertainty(outputs, gradient),
     }
 
 
@@ -160,6 +164,14 @@ def _outputs(mask: int) -> list[str]:
     if not 0 < mask < 1 << len(OUTPUTS):
         raise _unknown("/outputs", f"a sum of 1 to {1 << (len(OUTPUTS) - 1)}")
     return [name for bit, name in enumerate(OUTPUTS) if mask >> bit & 1]
+
+
+def _uncertainty(outputs: int, gradient: int) -> dict[str, str]:
+    if not outputs & GRADIENT_WANTED:
+        return {}
+    if gradient >= len(GRADIENTS):
+        raise _unknown("/uncertainty/gradient_of", f"0 to {len(GRADIENTS) - 1}")
+    return {"gradient_of": GRADIENTS[gradient]}
 
 
 def _named(names: Sequence[str], number: int) -> str:

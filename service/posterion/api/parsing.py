@@ -117,6 +117,7 @@ def _check_combinations(request: PredictRequest) -> None:
                 detail="expected none, or uncertainty among the outputs",
             )
         )
+    faults += _gradient_faults(request)
     for index, entry in enumerate(request.structures):
         if (entry.numbers is None) == (entry.symbols is None):
             faults.append(
@@ -126,6 +127,16 @@ def _check_combinations(request: PredictRequest) -> None:
         raise InvalidRequest(
             "fields do not go together; see errors", faults=tuple(faults[:MAX_FAULTS])
         )
+
+
+def _gradient_faults(request: PredictRequest) -> list[Fault]:
+    if "uncertainty_gradient" in request.outputs:
+        detail = "expected a number of samples for a gradient, or all"
+        adaptive = request.n_samples == "adaptive"
+        return [Fault(pointer="/n_samples", detail=detail)] if adaptive else []
+    detail = "expected uncertainty_gradient among the outputs"
+    said = "gradient_of" in request.uncertainty.model_fields_set
+    return [Fault(pointer="/uncertainty/gradient_of", detail=detail)] if said else []
 
 
 def _within(prefix: str, fault: Fault) -> Fault:

@@ -10,7 +10,13 @@ from posterion.api.backend import ModelCard, ModelIdentity, Timing
 from posterion.api.errors import problem_document
 from posterion.api.schemas import Output
 from posterion.errors import NonFiniteResult, PosterionError
-from posterion.structures.prediction import Flag, Prediction, SampleOutputs, Uncertainty
+from posterion.structures.prediction import (
+    Flag,
+    Prediction,
+    SampleOutputs,
+    Uncertainty,
+    UncertaintyGradient,
+)
 from posterion.structures.units import UnitSystem
 
 FloatArray = NDArray[np.float64]
@@ -25,6 +31,7 @@ _EMPTY_RESULT: Final[Document] = {
     "stress": None,
     "n_samples": None,
     "uncertainty": None,
+    "uncertainty_gradient": None,
     "flags": [],
     "error": None,
 }
@@ -110,6 +117,7 @@ def result_document(
         The document; arrays stay arrays for the codec.
     """
     uncertainty = prediction.uncertainty if "uncertainty" in outputs else None
+    gradient = prediction.uncertainty_gradient if "uncertainty_gradient" in outputs else None
     stress = prediction.stress if "stress" in outputs else None
     flags = [flag_document(flag, units) for flag in prediction.flags]
     return {
@@ -120,6 +128,7 @@ def result_document(
         "stress": None if stress is None else _scaled(stress, units.stress_factor),
         "n_samples": prediction.n_samples,
         "uncertainty": None if uncertainty is None else _uncertainty(uncertainty, units),
+        "uncertainty_gradient": None if gradient is None else _gradient(gradient, units),
         "flags": flags,
         "error": None,
     }
@@ -150,7 +159,7 @@ def flag_document(flag: Flag, units: UnitSystem) -> Document:
         flag: In eV and Angstrom, or a pure number.
         units: Of the document.
     """
-    factor, unit = _flag_unit(flag.unit, units)
+    factor, unit = unit_of(flag.unit, units)
     return {
         "code": flag.code,
         "severity": flag.severity,
@@ -165,8 +174,13 @@ def flag_document(flag: Flag, units: UnitSystem) -> Document:
     }
 
 
-def _flag_unit(unit: str, units: UnitSystem) -> tuple[float, str]:
-    """Factor to the caller's unit and its name; other units stay as they are."""
+def unit_of(unit: str, units: UnitSystem) -> tuple[float, str]:
+    """Factor to the caller's unit and its name; other units stay as they are.
+
+    Args:
+        unit: In which a number is given, made of eV and Angstrom.
+        units: The caller's.
+    """
     known = {
         "eV/angstrom": (units.forces_factor, units.forces),
         "eV": (units.energy_factor, units.energy),
@@ -199,6 +213,19 @@ def _uncertainty(uncertainty: Uncertainty, units: UnitSystem) -> Document:
     }
 
 
+def _gradient(gradient: UncertaintyGradient, units: UnitSystem) -> Document:
+    factor, unit = unit_of(gradient.unit, units)
+    slope = factor * units.angstrom
+    cell = gradient.cell
+    return {
+        "of": gradient.of,
+        "value": float(gradient.value) * factor,
+        "unit": unit,
+        "positions": _scaled(gradient.positions, slope),
+        "cell": None if cell is None else _scaled(cell, slope),
+    }
+
+
 def _samples(samples: SampleOutputs, units: UnitSystem) -> Document:
     forces, stress = samples.forces, samples.stress
     return {
@@ -222,6 +249,9 @@ def _is_finite(prediction: Prediction) -> bool:
         samples = uncertainty.samples
         if samples is not None:
             values += [samples.energies, samples.forces, samples.stress]
+    gradient = prediction.uncertainty_gradient
+    if gradient is not None:
+        values += [gradient.value, gradient.positions, gradient.cell]
     return all(_is_moderate(value) for value in values if value is not None)
 
 

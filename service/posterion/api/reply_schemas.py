@@ -4,6 +4,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from posterion.structures.evaluation import GradientScalar
 from posterion.structures.prediction import FlagCode, Severity
 from posterion.structures.units import EnergyUnit, LengthUnit
 
@@ -138,6 +139,20 @@ class UncertaintyDocument(BaseModel):
     samples: Samples | None
 
 
+class UncertaintyGradientDocument(BaseModel):
+    """The exact gradient of one number of the uncertainty."""
+
+    model_config = _DESCRIBED
+
+    of: GradientScalar
+    value: float
+    unit: str = Field(description="Of the value; the gradient's is this per unit of length.")
+    positions: list[Vector] = Field(description="At a fixed cell, shape (n_atoms, 3).")
+    cell: Matrix | None = Field(
+        description="By the rows of the cell at fixed fractional coordinates; periodic only."
+    )
+
+
 class FlagDocument(BaseModel):
     """A decision about one structure, with the evidence behind it."""
 
@@ -169,6 +184,7 @@ class Result(BaseModel):
     stress: Matrix | None = Field(description="Positive = tension; fully periodic only.")
     n_samples: int | None = Field(description="Posterior samples evaluated; null with an error.")
     uncertainty: UncertaintyDocument | None
+    uncertainty_gradient: UncertaintyGradientDocument | None
     flags: list[FlagDocument]
     error: Problem | None
 

@@ -4,10 +4,17 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, StrictBool, WithJsonSchema
 
-from posterion.structures.evaluation import EvaluationOptions, Precision, Priority, SamplesDetail
+from posterion.structures.evaluation import (
+    EvaluationOptions,
+    GradientScalar,
+    Precision,
+    Priority,
+    SamplesDetail,
+)
 from posterion.structures.units import EnergyUnit, LengthUnit, UnitSystem
 
-Output = Literal["energy", "forces", "stress", "uncertainty"]
+Output = Literal["energy", "forces", "stress", "uncertainty", "uncertainty_gradient"]
+DEFAULT_GRADIENT: Final[GradientScalar] = "force_epistemic_rms"
 
 _ROW: Final[dict[str, Any]] = {
     "type": "array",
@@ -95,6 +102,10 @@ class UncertaintyRequest(WireModel):
         default="none",
         description="What to add of each posterior sample: nothing, its energy, or everything.",
     )
+    gradient_of: GradientScalar = Field(
+        default=DEFAULT_GRADIENT,
+        description="Which number the output uncertainty_gradient is the gradient of.",
+    )
 
 
 class UnitsDocument(WireModel):
@@ -162,7 +173,7 @@ class EvaluationRequest(WireModel):
 class PredictRequest(EvaluationRequest):
     """The document of a predict request."""
 
-    outputs: Annotated[list[Output], Field(min_length=1, max_length=4)] = Field(
+    outputs: Annotated[list[Output], Field(min_length=1, max_length=5)] = Field(
         default=["energy", "forces", "uncertainty"],
         description="Result fields to compute; the others are null.",
     )
@@ -178,6 +189,9 @@ class PredictRequest(EvaluationRequest):
             stress="stress" in self.outputs,
             uncertainty="uncertainty" in self.outputs,
             samples=self.uncertainty.samples,
+            gradient_of=self.uncertainty.gradient_of
+            if "uncertainty_gradient" in self.outputs
+            else None,
         )
 
 

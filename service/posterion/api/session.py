@@ -21,7 +21,13 @@ from posterion.api.frame_replies import ReplyHeader, encode_reply
 from posterion.api.frame_requests import read_step
 from posterion.api.record import RequestRecord, open_record
 from posterion.api.replies import finite_or_error
-from posterion.api.session_errors import MessageTooLong, SessionIdle, StepOutOfOrder, within
+from posterion.api.session_errors import (
+    MessageTooLong,
+    SessionIdle,
+    StepOutOfOrder,
+    in_opening,
+    within,
+)
 from posterion.api.session_opening import SUBPROTOCOL, Opening, read_opening
 from posterion.api.sessions import Interruptible
 from posterion.api.stepper import Stepper, StepReply
@@ -165,6 +171,8 @@ class Session:
             stepper = await backend.open_steps(path.name, identity.digest, opening.steps)
         except StructureError as error:
             raise within("/structure", error) from None
+        except InvalidRequest as error:
+            raise in_opening(error) from None
         self._record.version = stepper.model.version
         return stepper
 

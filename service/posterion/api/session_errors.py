@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from posterion.errors import PosterionError, RequestError
+from posterion.errors import InvalidRequest, PosterionError, RequestError
 
 
 def within(pointer: str, error: PosterionError) -> PosterionError:
@@ -14,6 +14,18 @@ def within(pointer: str, error: PosterionError) -> PosterionError:
     """
     faults = tuple(replace(fault, pointer=pointer + fault.pointer) for fault in error.faults)
     return type(error)(error.detail, faults=faults, retry_after_s=error.retry_after_s)
+
+
+def in_opening(error: InvalidRequest) -> InvalidRequest:
+    """The same error with pointers into the document that opens a session.
+
+    Args:
+        error: Its faults point into a request for predictions.
+    """
+    faults = tuple(
+        replace(fault, pointer=fault.pointer.removeprefix("/uncertainty")) for fault in error.faults
+    )
+    return InvalidRequest(error.detail, faults=faults)
 
 
 class SessionIdle(RequestError):

@@ -13,13 +13,19 @@ from posterion.api.frame_requests import step_bytes
 from posterion.api.nesting import NestingLimits
 from posterion.api.parsing import read_structure
 from posterion.api.replies import model_document, units_document
-from posterion.api.schemas import Output, StructureDocument, UnitsDocument, WireModel
+from posterion.api.schemas import (
+    DEFAULT_GRADIENT,
+    Output,
+    StructureDocument,
+    UnitsDocument,
+    WireModel,
+)
 from posterion.api.session_errors import within
 from posterion.api.settings import ApiSettings
 from posterion.api.stepper import StepsRequest
 from posterion.api.validation import not_its_schema
 from posterion.errors import Fault, InvalidRequest, StructureError, TooLarge
-from posterion.structures.evaluation import EvaluationOptions, Precision
+from posterion.structures.evaluation import EvaluationOptions, GradientScalar, Precision
 
 SUBPROTOCOL: Final = "posterion.session.v1"
 LARGEST_SKIN: Final = 5.0
@@ -31,15 +37,21 @@ class SessionRequest(WireModel):
 
     structure: StructureDocument
     n_images: Annotated[int, Field(ge=1)] = 1
-    outputs: Annotated[list[Output], Field(min_length=1, max_length=4)] = Field(
+    outputs: Annotated[list[Output], Field(min_length=1, max_length=5)] = Field(
         default=["energy", "forces", "uncertainty"]
     )
+    gradient_of: GradientScalar = DEFAULT_GRADIENT
     uncertainty_interval: Annotated[int, Field(ge=1)] = 1
     units: UnitsDocument = UnitsDocument()
     precision: Precision = "float32"
     n_samples: Annotated[int, Field(ge=1)] | None = None
     skin: Annotated[float, Field(ge=0)] | None = None
     digest: str | None = None
+
+    @property
+    def gradient(self) -> GradientScalar | None:
+        """What the output ``uncertainty_gradient`` is of, if it was asked for."""
+        return self.gradient_of if "uncertainty_gradient" in self.outputs else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +87,7 @@ class Opening:
             "n_images": request.n_images,
             "n_atoms": self.steps.structure.n_atoms,
             "outputs": request.outputs,
+            "gradient_of": request.gradient,
             "uncertainty_interval": request.uncertainty_interval,
             "precision": request.precision,
             "skin": self.steps.skin / units.angstrom,
@@ -128,6 +141,7 @@ def read_opening(text: str, settings: ApiSettings) -> Opening:
         n_samples=request.n_samples,
         stress="stress" in request.outputs,
         uncertainty="uncertainty" in request.outputs,
+        gradient_of=request.gradient,
     )
     steps = StepsRequest(structure=structure, n_images=request.n_images, skin=skin, options=options)
     return Opening(request=request, steps=steps)
@@ -136,6 +150,8 @@ def read_opening(text: str, settings: ApiSettings) -> Opening:
 def _check_combinations(request: SessionRequest) -> None:
     if len(set(request.outputs)) != len(request.outputs):
         raise _fault("/outputs", "expected each output once")
+    if request.gradient is None and "gradient_of" in request.model_fields_set:
+        raise _fault("/gradient_of", "expected uncertainty_gradient among the outputs")
     if (request.structure.numbers is None) == (request.structure.symbols is None):
         raise _fault("/structure", "expected either numbers or symbols")
 

@@ -72,8 +72,8 @@ class ReferenceEngine:
             function: The network, float64.
             parameters: Shape ``(n_samples, n_parameters)``.
         """
-        self._function = _checked(function, parameters, self.dtype)
-        self._parameters = parameters.to(device=function.device, dtype=self.dtype)
+        self.function = _checked(function, parameters, self.dtype)
+        self.parameters = parameters.to(device=function.device, dtype=self.dtype)
         self.n_samples = len(parameters)
         self.device = function.device
 
@@ -81,9 +81,9 @@ class ReferenceEngine:
         self, batch: GraphBatch, *, n_samples: int | None, stress: bool, first: int = 0
     ) -> NetworkOutputs:
         """See `BankEngine`."""
-        samples = self._parameters[chosen_samples(self.n_samples, first, n_samples)]
+        samples = self.parameters[chosen_samples(self.n_samples, first, n_samples)]
         return _concatenate(
-            self._function.evaluate_one(sample, batch, stress=stress) for sample in samples
+            self.function.evaluate_one(sample, batch, stress=stress) for sample in samples
         )
 
 
@@ -119,7 +119,7 @@ class VectorizedEngine:
     ) -> NetworkOutputs:
         """See `BankEngine`."""
         samples = self._parameters[chosen_samples(self.n_samples, first, n_samples)]
-        sample_bytes = _sample_bytes(self._function.config, n_edges=batch.edge_index.shape[1])
+        sample_bytes = pass_bytes(self._function.config, n_edges=batch.edge_index.shape[1])
         at_once = max(1, self._memory_bytes // sample_bytes)
         return _concatenate(
             self._function.evaluate(chunk, batch, stress=stress)
@@ -171,7 +171,7 @@ def _concatenate(parts: Iterable[NetworkOutputs]) -> NetworkOutputs:
     )
 
 
-def _sample_bytes(config: NetworkConfig, *, n_edges: int) -> int:
+def pass_bytes(config: NetworkConfig, *, n_edges: int) -> int:
     """Estimated memory of one sample's pass; at least one byte."""
     components = config.n_features * (config.l_max + 1) ** 2
     if config.parity == "full":

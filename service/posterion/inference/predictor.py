@@ -21,6 +21,11 @@ from posterion.inference.loading import SampleBank
 from posterion.inference.memory import python_memory_error
 from posterion.inference.reduction import Reduction
 from posterion.inference.structure_checks import StructureChecks, StructureLimits, list_pairs
+from posterion.inference.uncertainty_gradient import (
+    UncertaintyGradients,
+    needs_stress,
+    with_gradients,
+)
 from posterion.structures.evaluation import EvaluationOptions, Precision
 from posterion.structures.prediction import Prediction
 from posterion.structures.structure import Structure
@@ -86,6 +91,7 @@ class Predictor:
             n_threads=n_threads,
             setting=engine,
         )
+        self._gradients = UncertaintyGradients(bank, self._reduction, chosen.reference)
         self._engines: dict[Precision, BankEngine] = {
             "float32": chosen.engine,
             "float64": chosen.reference,
@@ -143,13 +149,15 @@ class Predictor:
         """Number of posterior samples evaluated with these options.
 
         Raises:
-            InvalidRequest: If the bank has fewer, or a spread is asked of a single one.
+            InvalidRequest: If the bank has fewer, a spread is asked of a single one, or a
+                gradient of what the bank does not have.
         """
+        self._gradients.check(options)
         if options.n_samples is None:
             return self.n_samples
-        fewest = self._bank.calibration.fewest_samples if options.uncertainty else 1
+        fewest = self._bank.calibration.fewest_samples if options.needs_spread else 1
         if not fewest <= options.n_samples <= self.n_samples:
-            wanted = "with" if options.uncertainty else "without"
+            wanted = "with" if options.needs_spread else "without"
             detail = (
                 f"expected {fewest} to {self.n_samples} samples of bank {self.name} {wanted} "
                 f"uncertainty, got {options.n_samples}"
@@ -226,7 +234,8 @@ class Predictor:
         if not graphs:
             return []
         engine = self._engines[options.precision]
-        stress = options.stress and any(graph.structure.fully_periodic for graph in graphs)
+        periodic = any(graph.structure.fully_periodic for graph in graphs)
+        stress = periodic and (options.stress or needs_stress(options))
         with python_memory_error():
             with self._turn:
                 if options.adaptive:
@@ -235,7 +244,10 @@ class Predictor:
                     )
                 batch = collate(graphs, dtype=engine.dtype, device=engine.device)
                 outputs = engine.evaluate(batch, n_samples=n_samples, stress=stress)
-            return self._reduction.reduce(outputs, graphs, options)
+                found = self._gradients.of(outputs, graphs, options)
+            if not options.stress:
+                outputs = outputs._replace(stress=None)
+            return with_gradients(self._reduction.reduce(outputs, graphs, options), found)
 
     def predict(
         self, structures: Sequence[Structure], options: EvaluationOptions

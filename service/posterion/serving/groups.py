@@ -32,7 +32,8 @@ def kind_of(group: Group) -> Hashable:
     Banks of one architecture share what is learnt, and so do the versions of one bank.
     """
     engine = group.predictor.engine(group.options).name
-    return (group.predictor.bank.config, engine, group.options.adaptive)
+    options = group.options
+    return (group.predictor.bank.config, engine, options.adaptive, options.gradient_of)
 
 
 def evaluate(group: Group, graphs: Sequence[Graph]) -> Sequence[Prediction | PosterionError]:

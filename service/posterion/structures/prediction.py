@@ -7,6 +7,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from posterion.structures.evaluation import GradientScalar
+
 FloatArray = NDArray[np.float64]
 
 FlagCode = Literal[
@@ -123,6 +125,29 @@ class Uncertainty:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UncertaintyGradient:
+    """Where a measure of uncertainty grows: its value and its exact derivatives.
+
+    Attributes:
+        of: ``force_epistemic_rms``, the prediction's `Uncertainty.forces_rms`;
+            ``force_epistemic_max_smooth``, a norm of its `Uncertainty.forces_per_atom` a
+            little above their largest; ``energy_epistemic``, its own; ``latent_score``, the
+            largest score of an atom by the bank's latent density.
+        value: In ``unit``.
+        unit: ``eV/angstrom``, ``eV`` or ``nat``.
+        positions: By the positions at a fixed cell, shape ``(n_atoms, 3)``, unit/Angstrom.
+        cell: By the rows of the cell at fixed fractional coordinates, shape ``(3, 3)``,
+            unit/Angstrom; None unless fully periodic.
+    """
+
+    of: GradientScalar
+    value: float
+    unit: Literal["eV/angstrom", "eV", "nat"]
+    positions: FloatArray
+    cell: FloatArray | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
     """The answer for one structure.
 
@@ -134,6 +159,7 @@ class Prediction:
         uncertainty: None unless asked for.
         flags: At most one per code, the highest severity.
         n_samples: Posterior samples that were evaluated.
+        uncertainty_gradient: None unless asked for.
     """
 
     energy: float
@@ -142,3 +168,4 @@ class Prediction:
     uncertainty: Uncertainty | None
     flags: tuple[Flag, ...]
     n_samples: int
+    uncertainty_gradient: UncertaintyGradient | None = None

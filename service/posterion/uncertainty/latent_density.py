@@ -11,6 +11,7 @@ it has a floor: with the zero at the smallest density seen, some score is exactl
 and a ratio of error and score is infinite.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -49,15 +50,31 @@ class ElementMixture:
 
     def negative_log_density(self, latent: FloatArray) -> FloatArray:
         """Of final scalars, shape ``(n_atoms, n_features)``, in nats, shape ``(n_atoms,)``."""
-        shifts = np.einsum("cf,cfg->cg", self.means, self.whitening)
-        # One product per component: (n_components, n_atoms, n_features).
-        white = np.matmul(latent[None], self.whitening) - shifts[:, None, :]
-        squared = np.einsum("caf,caf->ca", white, white)
-        log_densities = self.log_weights[:, None] - 0.5 * squared
+        log_densities = self._log_densities(self._white(latent))
         # Written out: for a few atoms scipy's logsumexp takes longer than all the rest.
         largest = log_densities.max(axis=0)
         density: FloatArray = largest + np.log(np.exp(log_densities - largest).sum(axis=0))
         return -density
+
+    def slopes(self, latent: FloatArray) -> FloatArray:
+        """Derivatives of ``negative_log_density`` by the scalars, ``(n_atoms, n_features)``."""
+        white = self._white(latent)
+        log_densities = self._log_densities(white)
+        shares = np.exp(log_densities - log_densities.max(axis=0))
+        shares /= shares.sum(axis=0)
+        slopes: FloatArray = np.einsum("ca,cag,cfg->af", shares, white, self.whitening)
+        return slopes
+
+    def _white(self, latent: FloatArray) -> FloatArray:
+        """Distances to every component, shape ``(n_components, n_atoms, n_features)``."""
+        shifts = np.einsum("cf,cfg->cg", self.means, self.whitening)
+        white: FloatArray = np.matmul(latent[None], self.whitening) - shifts[:, None, :]
+        return white
+
+    def _log_densities(self, white: FloatArray) -> FloatArray:
+        squared = np.einsum("caf,caf->ca", white, white)
+        log_densities: FloatArray = self.log_weights[:, None] - 0.5 * squared
+        return log_densities
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -92,13 +109,34 @@ class LatentDensity:
             Nats, shape ``(n_atoms,)``, at least `FLOOR`.
         """
         scores = np.full(len(atomic_numbers), np.nan)
+        for mixture, atoms in self._parts(atomic_numbers):
+            density = mixture.negative_log_density(latent[atoms])
+            scores[atoms] = np.fmax(density - mixture.zero, FLOOR)
+        return scores
+
+    def slopes(self, atomic_numbers: IntArray, latent: FloatArray) -> FloatArray:
+        """Derivatives of the score of every atom by its final scalars.
+
+        Args:
+            atomic_numbers: As of `scores`.
+            latent: As of `scores`.
+
+        Returns:
+            Nats, shape ``(n_atoms, n_features)``; zero where the score is `FLOOR`.
+        """
+        slopes = np.full_like(latent, np.nan)
+        for mixture, atoms in self._parts(atomic_numbers):
+            density = mixture.negative_log_density(latent[atoms])
+            above = density - mixture.zero > FLOOR
+            slopes[atoms] = above[:, None] * mixture.slopes(latent[atoms])
+        return slopes
+
+    def _parts(self, atomic_numbers: IntArray) -> Iterator[tuple[ElementMixture, IntArray]]:
+        """The atoms of every mixture, so many at once as memory should hold."""
         for mixture in self.mixtures:
             mine = np.flatnonzero(np.isin(atomic_numbers, mixture.elements))
             for start in range(0, mine.size, ATOMS_AT_ONCE):
-                atoms = mine[start : start + ATOMS_AT_ONCE]
-                density = mixture.negative_log_density(latent[atoms])
-                scores[atoms] = np.fmax(density - mixture.zero, FLOOR)
-        return scores
+                yield mixture, mine[start : start + ATOMS_AT_ONCE]
 
 
 def score_of_structures(

@@ -71,6 +71,22 @@ def latent_force_std(scores: FloatArray, rule: LatentForce) -> FloatArray:
     return std
 
 
+def latent_force_variance_slope(scores: FloatArray, rule: LatentForce) -> FloatArray:
+    """Derivative of the square of `latent_force_std` by the score of each atom.
+
+    Args:
+        scores: Shape ``(n_atoms,)``, nats.
+        rule: Of the calibration.
+
+    Returns:
+        Shape ``(n_atoms,)``, (eV/Angstrom)^2 per nat. At the onset, where the variance of a
+        ``square`` rule has a kink, the derivative from below, which is zero.
+    """
+    counted = scores if rule.excess == "square" else scores - rule.onset
+    slope: FloatArray = 2.0 * rule.scale**2 * np.where(scores > rule.onset, counted, 0.0)
+    return slope
+
+
 def with_latent_epistemic(held_out: HeldOut, rule: LatentForce) -> HeldOut:
     """The same predictions with an epistemic part of every sample from the score.
 

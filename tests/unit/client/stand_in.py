@@ -177,6 +177,11 @@ def result(identifier: str, structure: dict[str, Any], asked: dict[str, Any]) ->
         "forces": -STIFFNESS * positions,
         "stress": stress,
         "uncertainty": _uncertainty(positions, asked) if "uncertainty" in wants else None,
+        **(
+            {"uncertainty_gradient": _gradient(positions, structure, asked)}
+            if "uncertainty_gradient" in wants
+            else {}
+        ),
         "flags": flags,
         "error": None,
     }
@@ -261,6 +266,18 @@ def _uncertainty(positions: NDArray[np.float64], asked: dict[str, Any]) -> dict[
             "argmax_atom": int(per_atom.argmax()),
         },
         "samples": _samples(positions, asked["uncertainty"]["samples"]),
+    }
+
+
+def _gradient(
+    positions: NDArray[np.float64], structure: dict[str, Any], asked: dict[str, Any]
+) -> dict[str, Any]:
+    return {
+        "of": asked["uncertainty"]["gradient_of"],
+        "value": 0.25,
+        "unit": "eV/angstrom",
+        "positions": 0.01 * positions,
+        "cell": np.arange(9.0).reshape(3, 3) if all(structure["pbc"]) else None,
     }
 
 

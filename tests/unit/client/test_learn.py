@@ -117,6 +117,7 @@ def test_a_state_is_answered_by_its_own_sample_set() -> None:
         ([1.0, float("nan")], 0.5, None, "energy 1 must be finite"),
         ([1.0, None], 0.0, None, "threshold must be a positive"),
         ([1.0, None], 0.5, PredictOptions(stress=True), "only precision"),
+        ([1.0, None], 0.5, PredictOptions(gradient_of="latent_score"), "only precision"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_before_it_is_sent(

@@ -23,7 +23,7 @@ def test_every_block_runs(
     )
     # What labels teach needs the real service: tests/integration/http/test_labels.py.
     blocks = [block for block in blocks if ".learn(" not in block]
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     monkeypatch.setenv("POSTERION_URL", server.url)
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {"frames": [ETHANOL, URANIUM, FAR], "atoms": molecule("CH3CH2OH")}

@@ -171,3 +171,21 @@ def test_structures_are_scored_by_their_strangest_atom_or_by_all() -> None:
     scores, n_atoms = np.array([1.0, 5.0, 2.0, 3.0, 4.0]), np.array([2, 3])
     np.testing.assert_array_equal(score_of_structures(scores, n_atoms, by="max"), [5.0, 4.0])
     np.testing.assert_array_equal(score_of_structures(scores, n_atoms, by="mean"), [3.0, 3.0])
+
+
+def test_slopes_are_those_of_the_score_and_vanish_at_the_floor() -> None:
+    atoms, step = drawn(50), 1e-5
+    density = LatentDensity(mixtures=(by_hand(zero=float(mixture_density(atoms).mean())),))
+    slopes = density.slopes(hydrogens(atoms), atoms)
+    differences = [
+        (
+            density.scores(hydrogens(atoms), atoms + step * axis)
+            - density.scores(hydrogens(atoms), atoms - step * axis)
+        )
+        / (2.0 * step)
+        for axis in np.eye(3)
+    ]
+    np.testing.assert_allclose(slopes, np.stack(differences, axis=1), rtol=1e-6, atol=1e-6)
+    floored = density.scores(hydrogens(atoms), atoms) == FLOOR
+    assert 0 < floored.sum() < len(atoms)
+    np.testing.assert_array_equal(slopes[floored], 0.0)

@@ -11,6 +11,7 @@ from posterion.uncertainty.held_out import HeldOut
 from posterion.uncertainty.latent_force import (
     fit_latent_force,
     latent_force_std,
+    latent_force_variance_slope,
     with_latent_epistemic,
 )
 from tests.support.gaussian_bank import gaussian_held_out
@@ -81,3 +82,21 @@ def test_rules_of_older_banks_keep_their_meaning() -> None:
     np.testing.assert_allclose(found, [0.0, 0.0, 2.0 * SCALE])
     # What an older version did not know is no part of a calibration's identity.
     assert rule.model_dump(exclude_none=True) == {"scale": SCALE, "onset": 3.0}
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        RULE,
+        LatentForce(scale=SCALE, onset=3.0),
+        LatentForce(scale=SCALE, onset=3.0, excess="square"),
+    ],
+)
+def test_the_slope_of_the_variance_is_its_derivative_and_zero_up_to_the_onset(
+    rule: LatentForce,
+) -> None:
+    scores, step = np.linspace(1.0, 9.0, 12), 1e-6
+    above, below = (latent_force_std(scores + way * step, rule) ** 2 for way in (1.0, -1.0))
+    slope = latent_force_variance_slope(scores, rule)
+    np.testing.assert_allclose(slope, (above - below) / (2.0 * step), rtol=1e-6, atol=1e-12)
+    assert latent_force_variance_slope(np.array([rule.onset]), rule) == 0.0

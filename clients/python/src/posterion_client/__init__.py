@@ -64,6 +64,7 @@ from posterion_client._results import (
     SampleOutputs,
     Timing,
     Uncertainty,
+    UncertaintyGradient,
 )
 from posterion_client._retry import AsyncPacer, Pacer, RetryPolicy
 from posterion_client._structure import Structure
@@ -127,6 +128,7 @@ __all__ = [
     "Unauthenticated",
     "Unavailable",
     "Uncertainty",
+    "UncertaintyGradient",
     "UnknownModel",
     "UnsupportedElement",
     "UnsupportedMediaType",

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 from posterion_client._errors import InvalidReply, PosterionError
 from posterion_client._fields import Node
@@ -12,11 +12,13 @@ from posterion_client._results import (
     EnergyUncertainty,
     Flag,
     ForcesUncertainty,
+    GradientScalar,
     ModelIdentity,
     Prediction,
     SampleOutputs,
     Timing,
     Uncertainty,
+    UncertaintyGradient,
 )
 
 Result = TypeVar("Result")
@@ -117,7 +119,7 @@ def _read_timing(node: Node) -> Timing:
 
 def _read_prediction(node: Node, origin: Origin, n_atoms: int) -> Prediction:
     stress = node.get("stress")
-    uncertainty = node.get("uncertainty")
+    uncertainty, gradient = node.get("uncertainty"), node.get("uncertainty_gradient")
     flags = tuple(_read_flag(flag) for flag in node["flags"].items())
     status = "flagged" if flags else "ok"
     if node["status"].text() != status:
@@ -134,6 +136,7 @@ def _read_prediction(node: Node, origin: Origin, n_atoms: int) -> Prediction:
         model=origin.model,
         timing=origin.timing,
         request_id=origin.request_id,
+        uncertainty_gradient=_read_gradient(gradient, n_atoms) if gradient else None,
     )
 
 
@@ -158,6 +161,21 @@ def _read_uncertainty(node: Node, n_atoms: int) -> Uncertainty:
             argmax_atom=forces["argmax_atom"].integer(),
         ),
         samples=_read_samples(samples, n_atoms) if samples else None,
+    )
+
+
+def _read_gradient(node: Node, n_atoms: int) -> UncertaintyGradient:
+    known: tuple[GradientScalar, ...] = get_args(GradientScalar)
+    of = next((each for each in known if each == node["of"].text()), None)
+    if of is None:
+        node["of"].refuse(f"one of {', '.join(known)}")
+    cell = node.get("cell")
+    return UncertaintyGradient(
+        of=of,
+        value=node["value"].number(),
+        unit=node["unit"].text(),
+        positions=node["positions"].array(n_atoms, 3),
+        cell=cell.array(3, 3) if cell else None,
     )
 
 

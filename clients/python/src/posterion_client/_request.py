@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 from urllib.parse import quote
 
 from posterion_client._encoding import Encoding, encode_array, encode_document
 from posterion_client._errors import InvalidArgument
+from posterion_client._results import GradientScalar
 from posterion_client._structure import Structure
 
 MAX_STRUCTURES_PER_REQUEST: Final = 256
@@ -25,6 +26,8 @@ class PredictOptions:
         stress: Whether to answer the stress of fully periodic structures.
         samples: What to answer for each posterior sample: nothing, its energy, or its
             energy, forces and, with ``stress``, its stress.
+        gradient_of: Which number of the uncertainty to differentiate by positions and cell;
+            see `UncertaintyGradient`. None = none; it costs more than the prediction itself.
         precision: Arithmetic of the evaluation; ``float64`` is slower.
         n_samples: Evaluate only the first n posterior samples; None = all; ``adaptive`` =
             four, and more only for structures whose flags these leave open. For screening: a
@@ -38,6 +41,7 @@ class PredictOptions:
     uncertainty: bool = True
     stress: bool = False
     samples: Literal["none", "energy", "full"] = "none"
+    gradient_of: GradientScalar | None = None
     precision: Literal["float32", "float64"] = "float32"
     n_samples: int | Literal["adaptive"] | None = None
     deadline_s: float | None = None
@@ -62,6 +66,17 @@ class PredictOptions:
             )
         if self.samples != "none" and not self.uncertainty:
             raise InvalidArgument("samples are part of the uncertainty: leave uncertainty=True")
+        self._check_gradient()
+
+    def _check_gradient(self) -> None:
+        """Refuse a gradient of what the service does not know, or of a changing spread."""
+        if self.gradient_of is None:
+            return
+        known = get_args(GradientScalar)
+        if self.gradient_of not in known:
+            raise InvalidArgument(f"gradient_of must be one of {known}, got {self.gradient_of!r}")
+        if self.n_samples == "adaptive":
+            raise InvalidArgument("gradient_of needs a number of n_samples, or all of them")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,10 +147,12 @@ def predict_body(
     structures: Sequence[Structure], options: PredictOptions, encoding: Encoding
 ) -> bytes:
     """Write the body of a predict request."""
+    # Said only where it is asked for, so that a service older than gradients can be asked.
+    gradient = {} if options.gradient_of is None else {"gradient_of": options.gradient_of}
     document = {
         **evaluation_fields(structures, options, encoding),
         "outputs": _outputs(options),
-        "uncertainty": {"samples": options.samples},
+        "uncertainty": {"samples": options.samples, **gradient},
     }
     return encode_document(document, encoding)
 
@@ -168,5 +185,9 @@ def _structure_document(structure: Structure, encoding: Encoding) -> dict[str, o
 
 
 def _outputs(options: PredictOptions) -> list[str]:
-    extra = {"stress": options.stress, "uncertainty": options.uncertainty}
+    extra = {
+        "stress": options.stress,
+        "uncertainty": options.uncertainty,
+        "uncertainty_gradient": options.gradient_of is not None,
+    }
     return ["energy", "forces", *(name for name, wanted in extra.items() if wanted)]

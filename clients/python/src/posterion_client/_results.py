@@ -7,6 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
+GradientScalar = Literal[
+    "force_epistemic_rms", "force_epistemic_max_smooth", "energy_epistemic", "latent_score"
+]
+"""What the gradient of the uncertainty may be of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +154,29 @@ class Uncertainty:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class UncertaintyGradient:
+    """Where one number of the uncertainty grows: its value and its exact derivatives.
+
+    Attributes:
+        of: ``force_epistemic_rms``, the ``rms`` of `ForcesUncertainty`;
+            ``force_epistemic_max_smooth``, a smooth bound a little above its ``max``;
+            ``energy_epistemic``, the ``epistemic`` of `EnergyUncertainty`; ``latent_score``,
+            how rare the rarest atom is by the bank's latent density.
+        value: In ``unit``.
+        unit: ``eV/angstrom``, ``eV`` or ``nat``.
+        positions: By the positions at a fixed cell, shape ``(n_atoms, 3)``, unit/Angstrom.
+        cell: By the rows of the cell at fixed fractional coordinates, shape ``(3, 3)``,
+            unit/Angstrom; None unless fully periodic.
+    """
+
+    of: GradientScalar
+    value: float
+    unit: str
+    positions: FloatArray
+    cell: FloatArray | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Prediction:
     """The answer for one structure; its arrays are read-only.
 
@@ -165,6 +192,7 @@ class Prediction:
         model: Which sample set answered.
         timing: Where the time of the request went, or None if the service did not say.
         request_id: Identifier of the request in the service's logs, or None.
+        uncertainty_gradient: None unless asked for.
     """
 
     energy: float
@@ -177,3 +205,4 @@ class Prediction:
     model: ModelIdentity
     timing: Timing | None
     request_id: str | None
+    uncertainty_gradient: UncertaintyGradient | None = None

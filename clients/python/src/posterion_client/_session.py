@@ -218,7 +218,8 @@ def question_about(state: LabelState, options: PredictOptions | None) -> Questio
         InvalidArgument: If the options ask for what such a reply does not hold.
     """
     options = options or PredictOptions()
-    if options.stress or options.samples != "none" or not options.uncertainty:
+    extra = options.stress or options.gradient_of or options.samples != "none"
+    if extra or not options.uncertainty:
         raise InvalidArgument(
             "labels are compared with energies and their uncertainty: of the options, only "
             "precision, n_samples and deadline_s apply"
