@@ -96,6 +96,44 @@ def test_a_step_is_what_the_service_says(
 
 
 @every_transport
+@pytest.mark.parametrize("periodic", [True, False])
+def test_gradients_are_what_the_service_says(
+    service: SpringService,
+    transport: Transport,
+    periodic: bool,
+) -> None:
+    right = spring_prediction(
+        Structure(
+            atomic_numbers=NUMBERS,
+            positions=POSITIONS,
+            cell=CELL if periodic else None,
+            pbc=(periodic,) * 3,
+        ),
+        EvaluationOptions(gradient_of="energy_epistemic"),
+    ).uncertainty_gradient
+    assert right is not None
+    with MDSession(
+        NUMBERS,
+        url=service.url,
+        pbc=periodic,
+        transport=transport,
+        gradient_of="energy_epistemic",
+        uncertainty_interval=2,
+    ) as session:
+        for _ in range(2):  # at every step, whatever the interval of the uncertainty
+            found = session.evaluate(POSITIONS, CELL if periodic else None).uncertainty_gradient
+            assert found is not None
+            assert found.value == right.value
+            assert np.array_equal(found.positions, right.positions)
+            if right.cell is None:
+                assert found.cell is None
+            else:
+                assert found.cell is not None
+                assert np.array_equal(found.cell, right.cell)
+            session.evaluate(POSITIONS + 0.1, CELL if periodic else None)
+
+
+@every_transport
 def test_images_are_one_request(
     service: SpringService, backend: SpringBackend, transport: Transport
 ) -> None:
@@ -291,6 +329,7 @@ def test_a_periodic_session_wants_a_cell(service: SpringService) -> None:
         {"n_images": 0},
         {"uncertainty_interval": 0},
         {"pbc": [True]},
+        {"gradient_of": "energy"},
     ],
 )
 def test_wrong_settings_are_refused(wrong: dict[str, object]) -> None:

@@ -10,7 +10,8 @@ Needs the standard library and numpy alone. Units: eV, Angstrom; stress positive
 
 from posterion_client.md._batches import BatchEvaluation, BatchSession
 from posterion_client.md._channels import Transport
-from posterion_client.md._evaluation import Evaluation, StepUncertainty
+from posterion_client.md._evaluation import Evaluation, StepGradient, StepUncertainty
+from posterion_client.md._frames import Scalar
 from posterion_client.md._session import MD_RETRY, MDSession, Precision
 
 __all__ = [
@@ -20,6 +21,8 @@ __all__ = [
     "Evaluation",
     "MDSession",
     "Precision",
+    "Scalar",
+    "StepGradient",
     "StepUncertainty",
     "Transport",
 ]

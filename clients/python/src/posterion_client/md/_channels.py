@@ -68,7 +68,7 @@ class RequestChannel:
         asked = step % question.uncertainty_interval == 0
         body = request_frame(
             structures,
-            Outputs(question.outputs.stress, question.outputs.uncertainty and asked),
+            question.outputs._replace(uncertainty=question.outputs.uncertainty and asked),
             precision=question.precision,
             n_samples=question.n_samples,
         )
@@ -155,7 +155,7 @@ class SessionChannel:
         n_images, n_atoms = positions.shape[:2]
         question, cells = self._question, structures.cells
         outputs = ("energy", "forces", *_named(question.outputs))
-        document = {
+        document: dict[str, object] = {
             "structure": {
                 "numbers": structures.numbers[:n_atoms].tolist(),
                 "positions": positions[0].tolist(),
@@ -171,6 +171,8 @@ class SessionChannel:
             "n_samples": question.n_samples,
             "digest": self._pin.digest,
         }
+        if question.outputs.gradient_of is not None:
+            document["gradient_of"] = question.outputs.gradient_of
         path = self._pin.now().session_path
         connection = opened(self._endpoint, path, subprotocol=_SUBPROTOCOL)
         try:
@@ -209,7 +211,12 @@ class AutomaticChannel:
 
 
 def _named(outputs: Outputs) -> list[str]:
-    return [name for name, wanted in outputs._asdict().items() if wanted]
+    wanted = {
+        "stress": outputs.stress,
+        "uncertainty": outputs.uncertainty,
+        "uncertainty_gradient": outputs.gradient_of is not None,
+    }
+    return [name for name, asked in wanted.items() if asked]
 
 
 def _opening_of(message: str | bytes) -> Node:

@@ -34,6 +34,22 @@ class StepUncertainty:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class StepGradient:
+    """Where one number of the uncertainty grows.
+
+    Attributes:
+        value: The number, as the uncertainty states it: eV/Angstrom, eV, or of no unit.
+        positions: Its derivatives, shape ``(n_atoms, 3)``, per Angstrom.
+        cell: Its derivatives by the lattice vectors at fixed fractional coordinates, shape
+            ``(3, 3)``, per Angstrom; None without full periodicity.
+    """
+
+    value: float
+    positions: FloatArray
+    cell: FloatArray | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Evaluation:
     """What the service says about one structure.
 
@@ -45,6 +61,7 @@ class Evaluation:
         candidate_flags: Codes of flags that say: worth a reference calculation.
         failed_flags: Codes of flags that say: do not use.
         n_samples: Posterior samples evaluated.
+        uncertainty_gradient: None unless asked for.
     """
 
     energy: float
@@ -54,6 +71,7 @@ class Evaluation:
     candidate_flags: tuple[str, ...]
     failed_flags: tuple[str, ...]
     n_samples: int
+    uncertainty_gradient: StepGradient | None = None
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -103,4 +121,16 @@ def _evaluation(reply: Reply, index: int, atoms: slice) -> Evaluation:
         candidate_flags=flag_codes(candidate),
         failed_flags=flag_codes(failed),
         n_samples=n_samples,
+        uncertainty_gradient=_gradient(reply, index, atoms),
+    )
+
+
+def _gradient(reply: Reply, index: int, atoms: slice) -> StepGradient | None:
+    values, cells = reply.gradient_values, reply.gradient_cells
+    if values is None or cells is None or reply.gradient_positions is None:
+        return None
+    return StepGradient(
+        value=float(values[index]),
+        positions=reply.gradient_positions[atoms],
+        cell=None if np.isnan(cells[index]).any() else cells[index],
     )

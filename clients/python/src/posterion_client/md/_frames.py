@@ -5,10 +5,11 @@ places. Frames are written into one buffer and read without copying.
 """
 
 import json
+import math
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,10 +29,16 @@ FLAGS: Final = (
 )
 """Bit i of a mask of flags stands for entry i."""
 
+Scalar = Literal[
+    "force_epistemic_rms", "force_epistemic_max_smooth", "energy_epistemic", "latent_score"
+]
+SCALARS: Final[tuple[Scalar, ...]] = get_args(Scalar)
+"""What a gradient may be of, by its number in a header."""
+
 _MAGIC: Final = b"PSTN"
 _LAYOUT: Final = 1
 _REQUEST, _REPLY, _STEP = 1, 2, 3
-_HEADER: Final = struct.Struct("<4sHHQIIIIdiIIIQ")
+_HEADER: Final = struct.Struct("<4sHHQIIIIdiIIIII")
 _REPLY_START: Final = struct.Struct("<4sHHQIIII")
 _HEADER_BYTES: Final = 64
 _CELL_GIVEN: Final = 8
@@ -54,15 +61,23 @@ _RECORD: Final = np.dtype(
 
 
 class Outputs(NamedTuple):
-    """What is asked for beside energy and forces."""
+    """What is asked for beside energy and forces.
+
+    Attributes:
+        stress: Whether the stress is.
+        uncertainty: Whether standard deviations are.
+        gradient_of: Of which number the gradient is; None = of none.
+    """
 
     stress: bool
     uncertainty: bool
+    gradient_of: Scalar | None = None
 
     @property
     def mask(self) -> int:
         """The number that says so in a header."""
-        return 1 | 2 | (4 if self.stress else 0) | (8 if self.uncertainty else 0)
+        gradient = self.gradient_of is not None
+        return 3 | 4 * self.stress | 8 * self.uncertainty | 16 * gradient
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -100,6 +115,10 @@ class Reply:
         stress: Shape ``(n_structures, 3, 3)``, eV/Angstrom^3; None unless asked for.
         force_epistemic: Of each atom, shape ``(n_atoms,)``, eV/Angstrom; None likewise.
         force_total: The same, with the aleatoric part.
+        gradient_values: What the gradient is of, shape ``(n_structures,)``; None likewise.
+        gradient_positions: Its derivatives, shape ``(n_atoms, 3)``, per Angstrom.
+        gradient_cells: Its derivatives at fixed fractional coordinates, shape
+            ``(n_structures, 3, 3)``, per Angstrom; NaN without full periodicity.
         problems: Problem documents by the position of their structure.
     """
 
@@ -109,6 +128,9 @@ class Reply:
     stress: FloatArray | None
     force_epistemic: FloatArray | None
     force_total: FloatArray | None
+    gradient_values: FloatArray | None
+    gradient_positions: FloatArray | None
+    gradient_cells: FloatArray | None
     problems: dict[int, object]
 
 
@@ -126,7 +148,8 @@ def request_frame(
     n_structures, n_atoms = len(structures.sizes), len(structures.numbers)
     header = _HEADER.pack(
         *(_MAGIC, _LAYOUT, _REQUEST, 0, n_structures, n_atoms, outputs.mask, 0, 0.0),
-        *(n_samples or 0, 64 if precision == "float64" else 32, 0, 0, 0),
+        *(n_samples or 0, 64 if precision == "float64" else 32, 0, 0),
+        *(SCALARS.index(outputs.gradient_of) if outputs.gradient_of else 0, 0),
     )
     periodic = sum(1 << axis for axis in range(3) if structures.pbc[axis])
     records = np.empty((n_structures, 4), "<i4")
@@ -153,7 +176,7 @@ def step_frame(step: int, positions: FloatArray, cells: FloatArray | None) -> by
     n_images, n_atoms = positions.shape[:2]
     header = _HEADER.pack(
         *(_MAGIC, _LAYOUT, _STEP, step, n_images, n_images * n_atoms, 0, int(cells is not None)),
-        *(0.0, 0, 0, 0, 0, 0),
+        *(0.0, 0, 0, 0, 0, 0, 0),
     )
     if cells is None:
         return header + positions.tobytes(order="C")
@@ -176,26 +199,37 @@ def read_reply(frame: bytes, sizes: Sequence[int] | NDArray[np.int64]) -> Reply:
     n_structures, n_atoms = len(sizes), int(np.sum(sizes))
     outputs, step = _read_header(frame, n_structures, n_atoms)
     start = _HEADER_BYTES + _RECORD.itemsize * n_structures
-    n_floats = (
-        (3 * n_atoms if outputs & 2 else 0)
-        + (9 * n_structures if outputs & 4 else 0)
-        + (2 * n_atoms if outputs & 8 else 0)
-    )
+    sections = [
+        (outputs & 2, (n_atoms, 3)),
+        (outputs & 4, (n_structures, 3, 3)),
+        (outputs & 8, (n_atoms,)),
+        (outputs & 8, (n_atoms,)),
+        (outputs & 16, (n_structures,)),
+        (outputs & 16, (n_atoms, 3)),
+        (outputs & 16, (n_structures, 3, 3)),
+    ]
+    n_floats = sum(math.prod(shape) for given, shape in sections if given)
     if len(frame) < start + 8 * n_floats or not outputs & 2:
         raise InvalidReply(f"a reply of {len(frame)} bytes lacks what was asked for")
-    records = np.frombuffer(frame, _RECORD, n_structures, _HEADER_BYTES)
     values = np.frombuffer(frame, "<f8", n_floats, start)
-    forces, values = values[: 3 * n_atoms].reshape(-1, 3), values[3 * n_atoms :]
-    stress = None
-    if outputs & 4:
-        stress, values = values[: 9 * n_structures].reshape(-1, 3, 3), values[9 * n_structures :]
+    arrays: list[FloatArray | None] = []
+    for given, shape in sections:
+        size = math.prod(shape) if given else 0
+        arrays.append(values[:size].reshape(shape) if given else None)
+        values = values[size:]
+    forces, stress, epistemic, total, *gradient = arrays
+    assert forces is not None
+    records = np.frombuffer(frame, _RECORD, n_structures, _HEADER_BYTES)
     return Reply(
         step=step,
         records=records,
         forces=forces,
         stress=stress,
-        force_epistemic=values[:n_atoms] if outputs & 8 else None,
-        force_total=values[n_atoms:] if outputs & 8 else None,
+        force_epistemic=epistemic,
+        force_total=total,
+        gradient_values=gradient[0],
+        gradient_positions=gradient[1],
+        gradient_cells=gradient[2],
         problems=_problems(records, frame[start + 8 * n_floats :]),
     )
 

@@ -23,7 +23,7 @@ from posterion_client.md._channels import (
 )
 from posterion_client.md._connection import Endpoint
 from posterion_client.md._evaluation import Evaluation, evaluations
-from posterion_client.md._frames import Outputs, Structures
+from posterion_client.md._frames import SCALARS, Outputs, Scalar, Structures
 from posterion_client.md._pin import Pin, Question
 from posterion_client.md._steps import Steps
 
@@ -65,6 +65,8 @@ class MDSession:
         n_images: Beads or replicas in every step.
         stress: Whether to ask for the stress; default is full periodicity.
         uncertainty: Whether to ask for standard deviations; flags are answered in any case.
+        gradient_of: Number whose gradient is asked for at every step; see the output
+            ``uncertainty_gradient`` of the API and its cost.
         uncertainty_interval: Ask for them only at every so manieth step.
         precision: ``float64`` evaluates with the slower reference engine.
         n_samples: Evaluate only the first n samples.
@@ -92,6 +94,7 @@ class MDSession:
         n_images: int = 1,
         stress: bool | None = None,
         uncertainty: bool = True,
+        gradient_of: Scalar | None = None,
         uncertainty_interval: int = 1,
         precision: Precision = "float32",
         n_samples: int | None = None,
@@ -107,6 +110,8 @@ class MDSession:
             raise InvalidArgument(f"transport must be one of {list(CHANNELS)}, got {transport!r}")
         if precision not in ("float32", "float64"):
             raise InvalidArgument(f"precision must be float32 or float64, got {precision!r}")
+        if gradient_of is not None and gradient_of not in SCALARS:
+            raise InvalidArgument(f"gradient_of must be one of {SCALARS}, got {gradient_of!r}")
         self._numbers = atomic_numbers(numbers)
         self._pbc = periodic_directions(pbc)
         self._electrons = (charge, spin_multiplicity)
@@ -114,7 +119,7 @@ class MDSession:
         self._sizes = np.full(n_images, len(self._numbers))
         self._pin = Pin(target=Target(model=model, version=version), digest=digest)
         question = Question(
-            outputs=Outputs(all(self._pbc) if stress is None else stress, uncertainty),
+            outputs=Outputs(all(self._pbc) if stress is None else stress, uncertainty, gradient_of),
             uncertainty_interval=uncertainty_interval,
             precision=precision,
             n_samples=n_samples,

@@ -42,8 +42,8 @@ class Steps:
         self._next += 1
         for index, problem in reply.problems.items():
             raise error_of_structure(Node(problem), index=index, request_id=None)
-        finite = np.isfinite(reply.records["energy"]).all() and np.isfinite(reply.forces).all()
-        if not finite:
+        seen = (reply.records["energy"], reply.forces, reply.gradient_positions)
+        if not all(part is None or np.isfinite(part).all() for part in seen):
             raise NonFiniteResult("the service answered NaN or infinity without saying so")
         return reply
 
