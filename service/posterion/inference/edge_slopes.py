@@ -13,9 +13,6 @@ from posterion.inference.reduction import exact
 from posterion.network.functional import NetworkFunction
 from posterion.network.pullback import Cotangents, pull_back
 
-SECOND_ORDER: Final = 3
-"""How much more memory a pass takes whose reverse pass is taken back as well."""
-
 CPU_EDGES: Final = 1200
 """Edges times samples of one pass on a CPU. Below, what is called for an operation costs more
 than the operation; with many more, what one operation leaves for the next is out of the cache
@@ -61,8 +58,10 @@ def slopes_by_edges(
 
 
 def _samples_at_once(function: NetworkFunction, n_edges: int) -> int:
-    size = SECOND_ORDER * pass_bytes(function.config, n_edges=n_edges)
-    fitting = memory_budget(function.device) // size
+    # The estimate is of single precision and ample: measured were 0.8 of it with the second
+    # derivatives of 14 400 edges, and 1.5 in double precision.
+    size = pass_bytes(function.config, n_edges=n_edges) * function.dtype.itemsize // 4
+    fitting = memory_budget(function.device) // max(1, size)
     if function.device.type == "cpu":
         fitting = min(fitting, CPU_EDGES // max(1, n_edges))
     return max(1, fitting)
