@@ -18,7 +18,7 @@ TEMPERATURE_K: Final = 300.0
 TIMESTEP_FS: Final = 0.5
 N_STEPS: Final = 200
 _SEED: Final = 20
-_MOLECULE_CELL: Final = ((8.0, 0.0, 0.0), (1.3, 7.6, 0.0), (0.9, -0.7, 7.2))
+_MOLECULE_CELL: Final = ((6.8, 0.0, 0.0), (1.1, 5.8, 0.0), (0.7, -0.6, 5.2))
 """Angstrom: close enough that images see each other, lower triangular, not reducible."""
 
 
