@@ -74,7 +74,8 @@ class Certificate:
         """The certificate as text."""
         rows = [_cells(check) for check in self.checks]
         widths = [max(len(row[place]) for row in [_HEADS, *rows]) for place in range(len(_HEADS))]
-        notes = [f"  {check.name}: {check.note}" for check in self.checks if check.note]
+        noted = [f"  {check.name}: {check.note}" for check in self.checks if check.note]
+        notes = list(dict.fromkeys(noted))
         return "\n".join(
             [
                 f"{self.code} through posterion-client {self.client}, {self.date}",
