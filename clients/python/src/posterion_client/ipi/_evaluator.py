@@ -7,7 +7,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from posterion_client._errors import InvalidArgument, PosterionError
+from posterion_client._errors import InvalidArgument
+from posterion_client._halting import UncertaintyExceeded
 from posterion_client.ipi._beads import BeadAnswer, Beads, CommitteeBeads, MeanBeads
 from posterion_client.ipi._settings import DriverSettings, Halt
 from posterion_client.ipi._units import BOHR_PER_ANGSTROM, FORCE, HARTREE_PER_EV
@@ -15,12 +16,6 @@ from posterion_client.ipi._units import BOHR_PER_ANGSTROM, FORCE, HARTREE_PER_EV
 FloatArray = NDArray[np.float64]
 Result: TypeAlias = tuple[float, FloatArray, FloatArray, str]
 """Energy, forces, virial and a JSON object, as i-PI expects them."""
-
-
-class HaltedByFlags(PosterionError):
-    """The input asked to end the run at such flags."""
-
-    code = "halted"
 
 
 class BeadEvaluator:
@@ -53,7 +48,7 @@ class BeadEvaluator:
             positions: Of each bead, shape ``(n_atoms, 3)``, bohr.
 
         Raises:
-            HaltedByFlags: If the settings say so.
+            UncertaintyExceeded: If a flag does, of the severity that the settings name.
             PosterionError: If the service cannot answer, or another sample set would.
         """
         n_atoms = len(self._settings.numbers)
@@ -67,7 +62,8 @@ class BeadEvaluator:
         for answer in answers:
             found = halting_flags(answer, self._settings.halt)
             if found:
-                raise HaltedByFlags(f"{', '.join(found)} (parameter halt: {self._settings.halt})")
+                said = f"halted by {', '.join(found)} (parameter halt: {self._settings.halt})"
+                raise UncertaintyExceeded(said, flags=found)
         if self._n_requests == 1 and answers[0].samples is not None:
             self._say(calibration_notice(answers[0]))
         volumes = np.abs(np.linalg.det(lattices)).tolist()

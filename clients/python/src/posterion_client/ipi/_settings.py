@@ -101,16 +101,16 @@ def _numbers(symbols: object, template: object) -> NDArray[np.int64]:
 
 def _numbers_of_file(path: str) -> NDArray[np.int64]:
     try:
-        from ase.io import read  # noqa: PLC0415 - only a template needs it
+        from ase.io import iread  # noqa: PLC0415 - only a template needs it
     except ImportError as error:
         raise InvalidArgument(
             "a template is read by ASE, which is not installed: install it, or give symbols"
         ) from error
     try:
-        frames = read(path, index=":")
+        *_, atoms = iread(path)
     except Exception as error:  # ASE's readers raise anything
         raise InvalidArgument(f"{_PREFIX}template: cannot read {path}: {error}") from error
-    return atomic_numbers(frames[-1].numbers)
+    return atomic_numbers(atoms.numbers)
 
 
 def _text(name: str, value: object) -> str:

@@ -22,10 +22,12 @@ Evaluate = Callable[[Sequence[FloatArray], Sequence[FloatArray]], list[Result]]
 
 _HEADER_BYTES: Final = 12
 _DRAIN_S: Final = 1.0
-_PREFIX: Final = "/tmp/ipi_"  # noqa: S108 - where i-PI puts its sockets
+SOCKETS_PREFIX: Final = "/tmp/ipi_"  # noqa: S108 - where i-PI puts them
 
 
-def connected(*, unix: bool, address: str, port: int, prefix: str = _PREFIX) -> socket.socket:
+def connected(
+    *, unix: bool, address: str, port: int, prefix: str = SOCKETS_PREFIX
+) -> socket.socket:
     """Connect to i-PI.
 
     Args:
