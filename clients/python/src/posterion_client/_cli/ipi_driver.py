@@ -70,7 +70,10 @@ def run(arguments: argparse.Namespace) -> int:
         port=arguments.port,
         prefix=arguments.sockets_prefix,
     )
-    SocketDriver(connection, evaluate).serve()
+    try:
+        SocketDriver(connection, evaluate).serve()
+    finally:
+        evaluate.close()
     return 0
 
 

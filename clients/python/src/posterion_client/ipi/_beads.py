@@ -59,6 +59,9 @@ class Beads(Protocol):
             PosterionError: If the service cannot answer, or another sample set would.
         """
 
+    def close(self) -> None:
+        """Hang up."""
+
 
 class MeanBeads:
     """The mean over the samples; the way that costs least per step."""
@@ -79,6 +82,11 @@ class MeanBeads:
         found = session.evaluate_images(np.stack(positions), cells)
         self._digest = session.digest
         return [_of_evaluation(evaluation) for evaluation in found]
+
+    def close(self) -> None:
+        """Hang up."""
+        for session in self._sessions.values():
+            session.close()
 
     def _session(self, n_beads: int) -> MDSession:
         """The session of so many images, held to the sample set of the others."""
@@ -155,6 +163,10 @@ class CommitteeBeads:
         for prediction in found:
             self._pin.hold(prediction.model.name, prediction.model.digest)
         return [_of_prediction(prediction) for prediction in found]
+
+    def close(self) -> None:
+        """Hang up."""
+        self._client.close()
 
 
 def _of_evaluation(found: Evaluation) -> BeadAnswer:

@@ -72,6 +72,10 @@ class BeadEvaluator:
             for answer, volume in zip(answers, volumes, strict=True)
         ]
 
+    def close(self) -> None:
+        """Hang up."""
+        self._beads.close()
+
 
 def halting_flags(answer: BeadAnswer, halt: Halt) -> tuple[str, ...]:
     """Codes of the flags that end a run.
