@@ -13,11 +13,12 @@ from ase import Atoms, units
 from ase.build import molecule
 from ase.calculators.calculator import CalculationFailed
 from ase.calculators.socketio import SocketClient, SocketIOCalculator
-from ase.io import read
+from ase.io import iread
 from ase.md.verlet import VelocityVerlet
 from ase.mep import interpolate
 from ase.optimize import BFGS, FIRE
 from ase.vibrations import Vibrations
+from numpy.typing import NDArray
 
 from posterion.bundled import bundled_store
 from posterion.inference.loading import load_bank
@@ -62,12 +63,13 @@ def n_requests(service: Service) -> float:
     return sum(map(float, counts))
 
 
+@pytest.fixture(scope="module")
+def predictor() -> Predictor:
+    return Predictor(load_bank(Store.open(bundled_store(), read_only=True), "ethanol"))
+
+
 class TestNumbers:
     """Against the predictor itself, and an integrator of four lines."""
-
-    @pytest.fixture(scope="class")
-    def predictor(self) -> Predictor:
-        return Predictor(load_bank(Store.open(bundled_store(), read_only=True), "ethanol"))
 
     @pytest.fixture(params=["free", "periodic"])
     def job(
@@ -104,9 +106,7 @@ class TestNumbers:
         assert first.uncertainty is not None
         assert found.force_epistemic_max == pytest.approx(first.uncertainty.forces_max, rel=1e-9)
 
-    def answer(
-        self, predictor: Predictor, job: Job, positions: "np.typing.NDArray[np.float64]"
-    ) -> Prediction:
+    def answer(self, predictor: Predictor, job: Job, positions: NDArray[np.float64]) -> Prediction:
         structure = Structure(
             atomic_numbers=job.numbers,
             positions=positions,
@@ -181,24 +181,23 @@ class TestTools:
 
 
 class TestRestart:
-    def trajectory(self, replaced_by: SpringBackend | None) -> "list[float]":
+    def trajectory(self, replaced_by: SpringBackend | None) -> list[float]:
         """Energies of a run whose service may be replaced after its tenth step."""
         atoms = molecule("H2O")
         energies: list[float] = []
-        with ExitStack() as stack:
-            service = stack.enter_context(spring_service())
-            retry = RetryPolicy(budget_s=20.0, first_delay_s=0.05)
-            client = stack.enter_context(Client(service.url, retry=retry))
+        retry = RetryPolicy(budget_s=20.0, first_delay_s=0.05)
+        with ExitStack() as kept, ExitStack() as first:
+            service = first.enter_context(spring_service())
+            client = kept.enter_context(Client(service.url, retry=retry))
             atoms.calc = PosterionCalculator(client=client)
-            dynamics = VelocityVerlet(atoms, timestep=1.0 * units.fs)
+            dynamics = VelocityVerlet(atoms, timestep=0.05 * units.fs)
             dynamics.attach(lambda: energies.append(atoms.get_total_energy()))
             dynamics.run(10)
             if replaced_by is None:
                 dynamics.run(10)
                 return energies
-            stack.pop_all().close()
-            with spring_service(replaced_by, port=service.port), Client(service.url) as again:
-                atoms.calc._client = again  # noqa: SLF001 - the pool that was closed above
+            first.close()
+            with spring_service(replaced_by, port=service.port):
                 dynamics.run(10)
         return energies
 
@@ -221,9 +220,9 @@ def test_guide_runs_as_it_stands(
     for block in blocks:
         exec(compile(block, "ase.md", "exec"), names)  # noqa: S102 - our own text
     assert "uncertainty-exceeded: ended at step" in capsys.readouterr().out
-    frames = read(tmp_path / "flagged.extxyz", ":")
-    assert frames[-1].info["posterion_flags"]
-    assert frames[-1].arrays["forces_epistemic_std"].shape == (9, 3)
+    *_, last = iread(tmp_path / "flagged.extxyz")
+    assert last.info["posterion_flags"]
+    assert last.arrays["forces_epistemic_std"].shape == (9, 3)
 
 
 def test_unreachable_service_ends_the_run() -> None:

@@ -154,7 +154,7 @@ class TestSockets:
                 asked = [len(structures) for structures, *_ in service.backend.calls[before:]]
                 assert asked == [beads] * 4
                 potentials.append(table(folder / "run.out")[:, 1])
-        np.testing.assert_array_equal(*potentials)
+        np.testing.assert_array_equal(potentials[0], potentials[1])
 
     @pytest.mark.parametrize("beads", [1, N_BEADS])
     def test_failure_ends_both(self, tmp_path: Path, socket_name: str, beads: int) -> None:

@@ -49,7 +49,7 @@ class TestHalt:
     @pytest.mark.parametrize("halt", ["failed", "never"])
     def test_milder_flags_let_it_go_on(self, atoms: Atoms, halt: str) -> None:
         dynamics = flying(atoms)
-        observer = UncertaintyObserver(atoms, halt=halt)
+        observer = UncertaintyObserver(atoms, halt=halt)  # type: ignore[arg-type] # one of three
         dynamics.attach(observer)  # type: ignore[no-untyped-call] # as above
         call(dynamics.run, 5)
         assert observer.n_flagged == 3
@@ -74,7 +74,7 @@ class TestHalt:
     def test_optimiser_is_ended_too(self, atoms: Atoms) -> None:
         flagged(atoms)
         with BFGS(atoms, logfile=None) as optimizer:
-            optimizer.attach(UncertaintyObserver(atoms, halt="candidate"))  # type: ignore[no-untyped-call]
+            optimizer.attach(UncertaintyObserver(atoms, halt="candidate"))
             with pytest.raises(UncertaintyExceeded, match="step 0"):
                 optimizer.run(fmax=0.01, steps=5)
 
