@@ -1,5 +1,7 @@
 """The calculator gives ASE what it expects, and keeps what ASE would lose."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -202,10 +204,28 @@ class TestUncertainty:
         np.testing.assert_allclose(forces.mean(axis=0), call(atoms.get_forces), rtol=1e-15)
         assert calc.get_property("energy_comm", atoms).shape == (2,)
 
+    def test_variance_of_the_stress_is_that_of_the_samples(
+        self, client: Client, service: StandIn
+    ) -> None:
+        stress = np.arange(18.0).reshape(2, 3, 3)
+        stress += stress.transpose(0, 2, 1)
+
+        def add(document: dict[str, Any]) -> None:
+            document["results"][0]["uncertainty"]["samples"]["stress"] = stress
+
+        service.change = add
+        crystal = silicon()
+        options = PredictOptions(samples="full")
+        calc = crystal.calc = PosterionCalculator(client=client, options=options)
+        variance = stress.var(axis=0, ddof=1)
+        voigt = [variance[place] for place in [(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)]]
+        np.testing.assert_array_equal(calc.get_property("stress_var", crystal), voigt)
+
     @pytest.mark.parametrize(
         ("options", "name"),
         [
             (PredictOptions(), "energy_comm"),
+            (PredictOptions(samples="full"), "stress_var"),
             (PredictOptions(samples="energy"), "forces_comm"),
             (PredictOptions(uncertainty=False), "energy_std"),
         ],

@@ -52,6 +52,7 @@ from posterion_client._errors import (
     UnsupportedMediaType,
     UnsupportedProperty,
 )
+from posterion_client._halting import UncertaintyExceeded
 from posterion_client._labels import Judgement, LabelState, Lesson
 from posterion_client._problem import Fault, Problem
 from posterion_client._request import PredictOptions
@@ -128,6 +129,7 @@ __all__ = [
     "Unauthenticated",
     "Unavailable",
     "Uncertainty",
+    "UncertaintyExceeded",
     "UncertaintyGradient",
     "UnknownModel",
     "UnsupportedElement",

@@ -32,9 +32,21 @@ STANDARD_DEVIATIONS: Final[Mapping[str, Callable[[Uncertainty], Value]]] = {
 }
 """Names of the standard deviations, eV and eV/Angstrom."""
 
+
+def _stress_variance(samples: SampleOutputs) -> Value | None:
+    """Spread over the samples in Voigt order; not calibrated, since no stress is labelled."""
+    if samples.stress is None or len(samples.stress) < 2:
+        return None
+    variance: NDArray[np.float64] = full_3x3_to_voigt_6_stress(  # type: ignore[no-untyped-call] # ASE's
+        samples.stress.var(axis=0, ddof=1)
+    )
+    return variance
+
+
 _SAMPLES: Final[Mapping[str, Callable[[SampleOutputs], Value | None]]] = {
     "energy_comm": lambda samples: samples.energies,
     "forces_comm": lambda samples: samples.forces,
+    "stress_var": _stress_variance,
 }
 # Names under which scripts written for committees of MACE models look.
 NAMED_VALUES: Final = frozenset({*STANDARD_DEVIATIONS, *_SAMPLES, "energy_var"})

@@ -6,6 +6,7 @@ PosterionError
 │   ├── ConnectionFailed      connection-failed      retried
 │   └── TimedOut              timed-out              retried
 ├── InvalidReply              invalid-reply          the answer is not the service's
+├── UncertaintyExceeded       uncertainty-exceeded   flags ended a run that was told so
 ├── StructureError            one structure is at fault; its neighbours are answered
 │   ├── InvalidStructure      invalid-structure      422, also found before sending
 │   ├── UnsupportedElement    unsupported-element    422
@@ -90,13 +91,9 @@ class PosterionError(Exception):
 
 
 def _rebuild(
-    kind: type[PosterionError],
-    detail: str,
-    problem: Problem | None,
-    index: int | None,
-    attempts: int,
+    kind: type[PosterionError], detail: str, said: Problem | None, index: int | None, attempts: int
 ) -> PosterionError:
-    error = kind(detail, problem=problem, index=index)
+    error = kind(detail, problem=said, index=index)
     error.attempts = attempts
     return error
 

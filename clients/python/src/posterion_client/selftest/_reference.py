@@ -45,7 +45,7 @@ def reference_trace(client: Client, job: Job) -> Trace:
         masses=job.masses,
     )
     atoms.set_velocities(job.velocities / units.fs)
-    atoms.calc = PosterionCalculator(
+    calculator = atoms.calc = PosterionCalculator(
         client=client,
         model=job.service.model,
         version=job.service.digest,
@@ -53,6 +53,8 @@ def reference_trace(client: Client, job: Job) -> Trace:
         options=_options(job),
     )
     forces = atoms.get_forces()
+    assert calculator.uncertainty is not None
+    largest = calculator.uncertainty.forces.max
     stress = atoms.get_stress(voigt=False) if job.cell is not None else None
     potential, total = [], []
 
@@ -69,6 +71,7 @@ def reference_trace(client: Client, job: Job) -> Trace:
         forces=forces,
         positions=atoms.positions.copy(),
         stress=stress,
+        force_epistemic_max=largest,
     )
 
 
