@@ -13,6 +13,7 @@ enum {
     CELL = 9 * sizeof(double),
     KIND_REQUEST = 1,
     KIND_REPLY = 2,
+    KIND_STEP = 3,
     CELL_GIVEN = 8,
     FORCES = 2,
     STRESS = 4,
@@ -82,6 +83,37 @@ void pstn_frame_fill(posterion *handle, const double *positions, const double *c
     if (handle->periodic)
         memcpy(at, cell, CELL);
     memcpy(at + CELL, positions, 3 * (size_t)handle->n_atoms * sizeof(double));
+}
+
+size_t pstn_step_bytes(const posterion *handle)
+{
+    return HEADER + CELL + 3 * (size_t)handle->n_atoms * sizeof(double);
+}
+
+size_t pstn_frame_step(const posterion *handle, uint64_t step, int with_cell, unsigned char *frame)
+{
+    const unsigned char *from = handle->request + HEADER + REQUEST_RECORD;
+    const size_t n_positions = 3 * (size_t)handle->n_atoms * sizeof(double);
+    const size_t n_skipped = with_cell ? 0 : CELL;
+
+    memset(frame, 0, HEADER);
+    memcpy(frame, magic, sizeof magic);
+    frame[6] = KIND_STEP;
+    memcpy(frame + 8, &step, sizeof step);
+    put_u4(frame, 16, 1);
+    put_u4(frame, 20, (uint32_t)handle->n_atoms);
+    put_u4(frame, 28, (uint32_t)with_cell);
+    memcpy(frame + HEADER, from + n_skipped, CELL - n_skipped + n_positions);
+    return HEADER + CELL - n_skipped + n_positions;
+}
+
+uint64_t pstn_frame_number(const posterion *handle)
+{
+    uint64_t step = 0;
+
+    if (handle->answer.n_bytes >= HEADER)
+        memcpy(&step, handle->answer.body + 8, sizeof step);
+    return step;
 }
 
 size_t pstn_reply_bytes(const posterion *handle)

@@ -8,6 +8,9 @@
 
 #include "internal.h"
 
+/* Angstrom; what is farther away is no position. */
+#define FARTHEST 1e9
+
 enum { ALL_PERIODIC = 7, MOST_ATOMS = 10000000 };
 
 posterion_status pstn_fail(posterion *handle, posterion_status status, const char *code,
@@ -130,6 +133,9 @@ static posterion_status check_options(posterion *handle)
         return pstn_fail(handle, POSTERION_INVALID_ARGUMENT, NULL,
                          "n_samples must be 0 = all or, with uncertainty, at least 2, got %d",
                          options->n_samples);
+    if (options->transport < POSTERION_AUTO || options->transport > POSTERION_WEBSOCKET)
+        return pstn_fail(handle, POSTERION_INVALID_ARGUMENT, NULL, "there is no transport %d",
+                         options->transport);
     if (options->spin_multiplicity < 1)
         return pstn_fail(handle, POSTERION_INVALID_ARGUMENT, NULL,
                          "spin_multiplicity must be at least 1, got %d",
@@ -187,7 +193,7 @@ static posterion_status check_positions(posterion *handle, int n_atoms, const do
         return pstn_fail(handle, POSTERION_INVALID_ARGUMENT, NULL,
                          "the number of atoms has changed from %d to %d", handle->n_atoms, n_atoms);
     for (size_t i = 0; i < 3 * (size_t)n_atoms; i++)
-        if (!isfinite(positions[i]))
+        if (!(fabs(positions[i]) < FARTHEST))
             return pstn_fail(handle, POSTERION_INVALID_ARGUMENT, NULL,
                              "the position of atom %zu is not finite", i / 3);
     if (!handle->periodic)
@@ -196,7 +202,7 @@ static posterion_status check_positions(posterion *handle, int n_atoms, const do
         return pstn_fail(handle, POSTERION_INVALID_ARGUMENT, NULL,
                          "a periodic direction needs a cell");
     for (int i = 0; i < 9; i++)
-        if (!isfinite(cell[i]))
+        if (!(fabs(cell[i]) < FARTHEST))
             return pstn_fail(handle, POSTERION_INVALID_ARGUMENT, NULL, "the cell is not finite");
     return POSTERION_OK;
 }
@@ -218,7 +224,7 @@ posterion_status posterion_evaluate(posterion *handle, int n_atoms, const double
     if ((status = check_positions(handle, n_atoms, positions, cell)) != POSTERION_OK)
         return status;
     pstn_frame_fill(handle, positions, cell);
-    if ((status = pstn_http_ask(handle)) != POSTERION_OK
+    if ((status = pstn_ask(handle)) != POSTERION_OK
         || (status = pstn_frame_read(handle, forces, force_epistemic, result)) != POSTERION_OK)
         return status;
     handle->n_answers++;
@@ -232,6 +238,9 @@ void posterion_close(posterion *handle)
         return;
     if (handle->curl != NULL)
         curl_easy_cleanup(handle->curl);
+    pstn_socket_close(handle);
+    free(handle->socket.in);
+    free(handle->socket.out);
     curl_slist_free_all(handle->headers);
     for (size_t i = 0; i < sizeof handle->strings / sizeof *handle->strings; i++)
         free(handle->strings[i]);

@@ -20,6 +20,9 @@ module posterion
         posterion_invalid_reply = 5, posterion_bad_structure = 6, posterion_non_finite = 7, &
         posterion_model_changed = 8, posterion_refused = 9, posterion_unavailable = 10
 
+    !> How questions reach the service.
+    integer, parameter, public :: posterion_auto = 0, posterion_http = 1, posterion_websocket = 2
+
     !> Bits of candidate_flags and failed_flags; test them with iand.
     integer(c_int32_t), parameter, public :: posterion_force_epistemic_high = 1, &
         posterion_energy_epistemic_high = 2, posterion_latent_density_low = 4, &
@@ -38,6 +41,8 @@ module posterion
         integer :: stress = -1
         logical :: uncertainty = .true.
         integer :: n_samples = 0
+        !> posterion_auto, posterion_http or posterion_websocket.
+        integer :: transport = posterion_auto
         integer :: charge = 0
         integer :: spin_multiplicity = 1
         real(c_double) :: connect_timeout_s = 5.0_c_double
@@ -76,7 +81,8 @@ module posterion
     !> posterion_options of posterion.h.
     type, bind(c) :: c_options
         type(c_ptr) :: model, version, digest, authorization
-        integer(c_int) :: double_precision, stress, uncertainty, n_samples, charge, spin_multiplicity
+        integer(c_int) :: double_precision, stress, uncertainty, n_samples, transport, charge, &
+            spin_multiplicity
         real(c_double) :: connect_timeout_s, timeout_s, retry_budget_s
         type(c_funptr) :: notice
         type(c_ptr) :: notice_context
@@ -192,6 +198,7 @@ contains
         given%stress = int(wanted%stress, c_int)
         given%uncertainty = merge(1_c_int, 0_c_int, wanted%uncertainty)
         given%n_samples = int(wanted%n_samples, c_int)
+        given%transport = int(wanted%transport, c_int)
         given%charge = int(wanted%charge, c_int)
         given%spin_multiplicity = int(wanted%spin_multiplicity, c_int)
         given%connect_timeout_s = wanted%connect_timeout_s

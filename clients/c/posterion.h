@@ -59,6 +59,13 @@ enum {
     POSTERION_COMPOSITION_UNSEEN = 32
 };
 
+/* How questions reach the service. */
+enum {
+    POSTERION_AUTO = 0,     /* by a session where the service and the way allow it, else by HTTP */
+    POSTERION_HTTP = 1,     /* every question is a request of its own */
+    POSTERION_WEBSOCKET = 2 /* by a session, which costs a quarter of a request */
+};
+
 /* Is told in one line that the library waits for the service. */
 typedef void (*posterion_notice)(const char *line, void *context);
 
@@ -72,12 +79,13 @@ typedef struct posterion_options {
     int stress;                /* 1 = wanted, 0 = not, -1 = if all directions are periodic */
     int uncertainty;           /* 1 = standard deviations wanted; flags come in any case */
     int n_samples;             /* evaluate only the first n samples; 0 = all */
+    int transport;             /* POSTERION_AUTO, _HTTP or _WEBSOCKET */
     int charge;                /* total charge */
     int spin_multiplicity;     /* 2S + 1 */
     double connect_timeout_s;  /* longest time to connect; 5 */
     double timeout_s;          /* longest time of one attempt; 60 */
     double retry_budget_s;     /* no attempt starts later than this after the first; 600 */
-    posterion_notice notice;   /* NULL = nobody is told */
+    posterion_notice notice;   /* told that an attempt follows; NULL = nobody is told */
     void *notice_context;
 } posterion_options;
 

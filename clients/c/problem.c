@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
 /*
- * Reads `code`, `detail` and `retryable` of a problem document (RFC 9457, JSON).
+ * Reads what matters of a problem document (RFC 9457, JSON) and of the opening of a session.
  *
  * The text comes from the network: nothing is believed of it. Texts are cut to the room there is
  * without splitting a character; control characters become spaces, so that a message stays one
@@ -177,7 +177,7 @@ static int literal(struct scanner *s, const char **text, size_t *length)
 /* Move over any value; 0 = malformed or nested too deeply. */
 static int skip(struct scanner *s, int depth)
 {
-    const char *text;
+    const char *value;
     size_t length;
     int is_object;
 
@@ -188,7 +188,7 @@ static int skip(struct scanner *s, int depth)
         return string(s, NULL);
     is_object = *s->at == '{';
     if (!is_object && *s->at != '[')
-        return literal(s, &text, &length);
+        return literal(s, &value, &length);
     s->at++;
     if (take(s, is_object ? '}' : ']'))
         return 1;
@@ -215,57 +215,110 @@ static void finish(struct target *target)
     target->text[target->n_bytes] = '\0';
 }
 
-/* The value of one member of the document. */
-static int member(struct scanner *s, const char *name, struct pstn_problem *problem)
-{
-    struct target target = {NULL, 0, 0, 0};
-    const char *text;
-    size_t length;
+/* Reads the value of one member of an object, or moves over it; 0 = malformed. */
+typedef int (*reader)(struct scanner *s, const char *name, void *context);
 
-    skip_space(s);
-    if (strcmp(name, "code") == 0 && s->at < s->end && *s->at == '"') {
-        target.text = problem->code;
-        target.room = sizeof problem->code;
-    } else if (strcmp(name, "detail") == 0 && s->at < s->end && *s->at == '"') {
-        target.text = problem->detail;
-        target.room = sizeof problem->detail;
-    } else if (strcmp(name, "retryable") == 0 && s->at < s->end
-               && (*s->at == 't' || *s->at == 'f')) {
-        if (!literal(s, &text, &length))
-            return 0;
-        problem->retryable = length == 4 && memcmp(text, "true", 4) == 0;
+static int object(struct scanner *s, reader read, void *context)
+{
+    char name[16];
+
+    if (!take(s, '{'))
+        return 0;
+    if (take(s, '}'))
         return 1;
-    } else {
-        return skip(s, 1);
-    }
+    do {
+        struct target key = {name, sizeof name, 0, 0};
+
+        if (!string(s, &key) || !take(s, ':'))
+            return 0;
+        finish(&key);
+        skip_space(s);
+        if (!read(s, name, context))
+            return 0;
+    } while (take(s, ','));
+    return take(s, '}');
+}
+
+static int starts(const struct scanner *s, char wanted)
+{
+    return s->at < s->end && *s->at == (unsigned char)wanted;
+}
+
+static int text(struct scanner *s, char *into, size_t room)
+{
+    struct target target = {into, room, 0, 0};
+
     if (!string(s, &target))
         return 0;
     finish(&target);
     return 1;
 }
 
-int pstn_problem_read(const void *text, size_t n_bytes, struct pstn_problem *problem)
+static int problem_member(struct scanner *s, const char *name, void *context)
 {
-    struct scanner s = {text, text};
-    char name[16];
+    struct pstn_problem *problem = context;
+    const char *value;
+    size_t length;
+
+    if (strcmp(name, "code") == 0 && starts(s, '"'))
+        return text(s, problem->code, sizeof problem->code);
+    if (strcmp(name, "detail") == 0 && starts(s, '"'))
+        return text(s, problem->detail, sizeof problem->detail);
+    if (strcmp(name, "retryable") == 0 && (starts(s, 't') || starts(s, 'f'))) {
+        problem->retryable = starts(s, 't');
+        return literal(s, &value, &length);
+    }
+    if (strcmp(name, "status") == 0 && s->at < s->end && *s->at >= '1' && *s->at <= '9') {
+        if (!literal(s, &value, &length))
+            return 0;
+        problem->status = 0;
+        for (size_t i = 0; i < length && length == 3; i++)
+            if (value[i] >= '0' && value[i] <= '9')
+                problem->status = 10 * problem->status + (value[i] - '0');
+        return 1;
+    }
+    return skip(s, 1);
+}
+
+int pstn_problem_read(const void *bytes, size_t n_bytes, struct pstn_problem *problem)
+{
+    struct scanner s = {bytes, bytes};
 
     problem->code[0] = problem->detail[0] = '\0';
+    problem->status = 0;
     problem->retryable = -1;
     if (n_bytes == 0)
         return 0;
     s.end += n_bytes;
-    if (!take(&s, '{'))
-        return 0;
-    if (take(&s, '}'))
-        return 0;
-    do {
-        struct target key = {name, sizeof name, 0, 0};
+    return object(&s, problem_member, problem) && problem->code[0] != '\0';
+}
 
-        if (!string(&s, &key) || !take(&s, ':'))
-            return 0;
-        finish(&key);
-        if (!member(&s, name, problem))
-            return 0;
-    } while (take(&s, ','));
-    return take(&s, '}') && problem->code[0] != '\0';
+static int model_member(struct scanner *s, const char *name, void *context)
+{
+    struct pstn_opening *opening = context;
+
+    if (strcmp(name, "name") == 0 && starts(s, '"'))
+        return text(s, opening->model, sizeof opening->model);
+    if (strcmp(name, "digest") == 0 && starts(s, '"'))
+        return text(s, opening->digest, sizeof opening->digest);
+    return skip(s, 2);
+}
+
+static int opening_member(struct scanner *s, const char *name, void *context)
+{
+    if (strcmp(name, "model") == 0 && starts(s, '{'))
+        return object(s, model_member, context);
+    return skip(s, 1);
+}
+
+int pstn_opening_read(const void *bytes, size_t n_bytes, struct pstn_opening *opening)
+{
+    struct scanner s = {bytes, bytes};
+
+    opening->model[0] = opening->digest[0] = '\0';
+    if (n_bytes == 0)
+        return 0;
+    s.end += n_bytes;
+    return object(&s, opening_member, opening) && opening->model[0] != '\0'
+           && opening->digest[0] != '\0';
 }
