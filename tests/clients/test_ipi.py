@@ -1,22 +1,17 @@
 """i-PI itself on Posterion: certified, batched, committees, and every end it may come to."""
 
 import json
-import math
 import os
 import re
-from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
 
-from posterion.errors import UnknownModel
 from posterion_client import Client, PredictOptions, Structure
 from posterion_client.ipi import pes_path
 from posterion_client.ipi._units import HARTREE_PER_EV
-from tests.support.fake_backend import OLDER, STABLE, SpringBackend
 from tests.support.ipi_runs import (
     ADDRESS,
     blocks,
@@ -25,18 +20,16 @@ from tests.support.ipi_runs import (
     ipi,
     over_socket,
     table,
-    until,
     write_input,
 )
 from tests.support.md_codes import run_in_environment
 from tests.support.services import Service
-from tests.support.spring_service import SpringService, spring_service
+from tests.support.spring_service import spring_service
 
 pytestmark = pytest.mark.clients
 
 N_BEADS = 8
 NOWHERE = "http://127.0.0.1:9"
-AT_ONCE = "retry_s: 0"
 
 
 def n_batches(service: Service) -> tuple[float, float]:
@@ -184,118 +177,3 @@ class TestSockets:
             assert table(tmp_path / "run.flags_0").ravel().tolist() == [1, 2, 3, 4]
             # A defect of i-PI 3.3.1, for which the guide recommends the socket.
             assert "TypeError: cannot unpack non-iterable int object" in end.errors
-
-
-def _wrong_digest() -> str:
-    return f"digest: sha256:{'0' * 64}"
-
-
-class TestEnds:
-    @pytest.mark.parametrize(
-        ("parameters", "said"),
-        [
-            ("template: start.xyz, URL", "no connection to"),
-            ("symbols: U H H", "unsupported-element"),
-            ("symbols: O H", "i-PI has 3 atoms, template or symbols name 2"),
-            ("template: start.xyz, DIGEST", "version-moved"),
-            ("template: start.xyz, model: no", "unknown-model"),
-            ("template: start.xyz, colour: red", "parameter colour is unknown"),
-            ("template: gone.xyz", "cannot read gone.xyz"),
-        ],
-    )
-    @pytest.mark.parametrize("threaded", [False, True])
-    def test_wrong_settings_say_one_line(
-        self, tmp_path: Path, parameters: str, said: str, threaded: bool
-    ) -> None:
-        with spring_service() as service:
-            url = f"url: {NOWHERE if 'URL' in parameters else service.url}"
-            filled = parameters.replace("URL", "pbc: False").replace("DIGEST", _wrong_digest())
-            write_input(tmp_path, direct(f"{filled}, {url}, {AT_ONCE}", threaded=threaded))
-            with ipi(tmp_path) as ended:
-                end = ended()
-        assert end.status == 1
-        assert said in end.line()
-
-    @pytest.mark.parametrize("threaded", [False, True])
-    def test_number_that_is_not_finite_ends_a_run(self, tmp_path: Path, threaded: bool) -> None:
-        with spring_service() as service:
-            begin(tmp_path, service, threaded=threaded)
-            with ipi(tmp_path) as ended:
-                until(lambda: len(service.backend.calls) > 20)
-                service.backend.poison = math.nan
-                end = ended()
-        assert end.status == 1
-        assert "non-finite-result" in end.line()
-        assert end.line() in end.log
-        steps = table(tmp_path / "run.out")[:, 0]
-        assert f"<step>{int(steps[-1])}</step>" in re.sub(
-            r"\s", "", (tmp_path / "RESTART").read_text()
-        )
-
-    def test_flag_ends_a_run_where_it_is_told_to(self, tmp_path: Path) -> None:
-        with spring_service() as service:
-            begin(tmp_path, service, more="halt: candidate", temperature=1e6)
-            with ipi(tmp_path) as ended:
-                end = ended()
-        assert end.status == 1
-        assert "uncertainty-exceeded: halted by force-epistemic-high" in end.line()
-        levels = table(tmp_path / "run.flags_0")[:, 0]
-        assert not levels.any()  # the flagged step is not in the outputs any more
-        assert len(levels) == len(service.backend.calls) - 1
-
-
-def begin(
-    folder: Path,
-    service: SpringService,
-    *,
-    more: str = "retry_s: 30",
-    threaded: bool = False,
-    steps: int = 3000,
-    temperature: float = 30.0,
-) -> None:
-    """A run long enough for something to happen in it."""
-    parameters = f"template: start.xyz, pbc: False, url: {service.url}, {more}"
-    forcefield = direct(parameters, threaded=threaded)
-    write_input(folder, forcefield, steps=steps, temperature=temperature)
-
-
-class _Renewed(SpringBackend):
-    """The same name with another sample set only."""
-
-    def _digest(self, name: str, version: str | None) -> str:
-        if version == STABLE:
-            raise UnknownModel(f"no version {version}")
-        return OLDER
-
-
-class TestRestart:
-    def run(
-        self, folder: Path, second: Callable[[], SpringBackend] | None, *, steps: int
-    ) -> tuple[int, str]:
-        """A run whose service is replaced in the middle."""
-        folder.mkdir()
-        with ExitStack() as first:
-            service = first.enter_context(spring_service())
-            begin(folder, service, steps=steps)
-            with ipi(folder) as ended:
-                if second is None:
-                    return ended().status, ""
-                until(lambda: len(service.backend.calls) > 20)
-                first.close()
-                with spring_service(second(), port=service.port):
-                    end = ended()
-        return end.status, end.errors
-
-    def test_is_waited_for_and_changes_nothing(self, tmp_path: Path) -> None:
-        steps = 400
-        assert self.run(tmp_path / "whole", None, steps=steps)[0] == 0
-        status, said = self.run(tmp_path / "cut", SpringBackend, steps=steps)
-        assert status == 0
-        assert "follows in" in said
-        whole, cut = (table(tmp_path / name / "run.out") for name in ("whole", "cut"))
-        np.testing.assert_array_equal(whole, cut)
-
-    def test_with_another_sample_set_ends_the_run(self, tmp_path: Path) -> None:
-        status, said = self.run(tmp_path / "renewed", _Renewed, steps=3000)
-        assert status == 1
-        assert "cannot go on with another potential" in said

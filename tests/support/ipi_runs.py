@@ -40,7 +40,7 @@ _INPUT = """\
     <ensemble><temperature units='kelvin'>300</temperature></ensemble>
     <forces><force forcefield='posterion'/></forces>
     <motion mode='dynamics'>
-      <dynamics mode='nve'><timestep units='femtosecond'>0.5</timestep></dynamics>
+      <dynamics mode='nve'><timestep units='femtosecond'>{timestep}</timestep></dynamics>
     </motion>
   </system>
 </simulation>
@@ -72,10 +72,22 @@ def over_socket(name: str, *, batch_size: int = 1) -> str:
 
 
 def write_input(
-    folder: Path, forcefield: str, *, steps: int = 3, beads: int = 1, temperature: float = 300.0
+    folder: Path,
+    forcefield: str,
+    *,
+    steps: int = 3,
+    beads: int = 1,
+    temperature: float = 300.0,
+    timestep: float = 0.5,
 ) -> None:
-    """Write ``input.xml`` and ``start.xyz``."""
-    filled = _INPUT.format(forcefield=forcefield, steps=steps, beads=beads, temperature=temperature)
+    """Write ``input.xml`` and ``start.xyz``; femtoseconds and kelvin."""
+    filled = _INPUT.format(
+        forcefield=forcefield,
+        steps=steps,
+        beads=beads,
+        temperature=temperature,
+        timestep=timestep,
+    )
     (folder / "input.xml").write_text(filled)
     (folder / "start.xyz").write_text(START)
 
