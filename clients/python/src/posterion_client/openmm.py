@@ -25,6 +25,7 @@ from openmmml.mlpotential import MLPotentialImpl, MLPotentialImplFactory
 
 from posterion_client._address import resolve_url
 from posterion_client._errors import InvalidArgument, PosterionError
+from posterion_client._halting import UncertaintyExceeded
 from posterion_client._retry import RetryPolicy
 from posterion_client._structure import Structure
 from posterion_client.md import MD_RETRY, Evaluation, MDSession, Precision, Scalar
@@ -32,7 +33,6 @@ from posterion_client.md import MD_RETRY, Evaluation, MDSession, Precision, Scal
 __all__ = [
     "PosterionPotentialFactory",
     "Settings",
-    "UncertaintyExceeded",
     "posterion_force",
     "session_of",
     "uncertainty_variable",
@@ -44,10 +44,6 @@ KJ_MOL_PER_EV: Final = 96.48533288249877
 """Of the constants that ASE takes by default (CODATA 2014), as everywhere in Posterion."""
 
 _ANGSTROM_PER_NM: Final = 10.0
-
-
-class UncertaintyExceeded(RuntimeError):
-    """A flag ended the run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,7 +184,9 @@ def _judge(settings: Settings, found: Evaluation) -> None:
     if settings.halt_on is None or found.status == "ok":
         return
     if found.status == "failed" or settings.halt_on == "candidate":
-        raise UncertaintyExceeded(f"posterion: flags {', '.join(found.flags)} end the run")
+        raise UncertaintyExceeded(
+            f"posterion: flags {', '.join(found.flags)} end the run", flags=found.flags
+        )
 
 
 def _python_force(
