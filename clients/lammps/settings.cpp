@@ -21,7 +21,7 @@ constexpr int n_vector = 6;
 
 FixPosterion::FixPosterion(LAMMPS *lmp, int narg, char **arg) :
     Fix(lmp, narg, arg), wants_stress(true), n_periodic(0), energy_unit(1.0), service(nullptr),
-    asked_periodicity(), fresh(true), n_atoms(0), answer(), n_spread(0)
+    opened_periodicity(), n_atoms(0), answer(), n_spread(0)
 {
   if (narg < 4) utils::missing_cmd_args(FLERR, "fix posterion", error);
   if (!domain->box_exist) error->all(FLERR, "fix posterion must come after the box is defined");
@@ -91,6 +91,13 @@ void FixPosterion::read_settings(int narg, char **arg)
       if (strcmp(value, "float32") != 0 && strcmp(value, "float64") != 0)
         error->all(FLERR, "fix posterion precision must be float32 or float64");
       options.double_precision = strcmp(value, "float64") == 0;
+    } else if (name == "transport") {
+      const std::string way = value;
+      if (way != "auto" && way != "http" && way != "websocket")
+        error->all(FLERR, "fix posterion transport must be auto, http or websocket");
+      options.transport = way == "auto" ? POSTERION_AUTO
+          : way == "http"               ? POSTERION_HTTP
+                                        : POSTERION_WEBSOCKET;
     } else if (name == "uncertainty")
       options.uncertainty = utils::logical(FLERR, value, false, lmp);
     else if (name == "virial")
@@ -132,7 +139,6 @@ void FixPosterion::init()
     error->warning(FLERR,
                    "fix posterion has no virial where only some directions are periodic: the "
                    "pressure lacks its part");
-  fresh = true;
 }
 
 double FixPosterion::memory_usage()
