@@ -69,6 +69,7 @@ program selftest
     write (trace, "(es26.17e3, 1x, i0)") start%force_max, service%n_answers()
     close (trace)
     call service%close()
+    deallocate (numbers, masses, positions, velocities, forces, first_forces)
 
 contains
 
