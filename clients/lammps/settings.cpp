@@ -66,13 +66,12 @@ void FixPosterion::read_settings(int narg, char **arg)
   while (at < narg) {
     const std::string name = arg[at];
     if (name == "elements") {
-      if (at + atom->ntypes >= narg)
-        error->all(FLERR, "fix posterion elements needs a symbol for each of the " +
-                       std::to_string(atom->ntypes) + " atom types");
       for (int type = 1; type <= atom->ntypes; type++) {
-        const int number = posterion_atomic_number(arg[at + type]);
+        const char *symbol = at + type < narg ? arg[at + type] : "nothing";
+        const int number = posterion_atomic_number(symbol);
         if (number == 0)
-          error->all(FLERR, std::string("fix posterion: ") + arg[at + type] + " is no element");
+          error->all(FLERR, "fix posterion elements needs a symbol for each of the " +
+                         std::to_string(atom->ntypes) + " atom types, got " + symbol);
         numbers_of_types.push_back(number);
       }
       at += 1 + atom->ntypes;

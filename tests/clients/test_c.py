@@ -80,7 +80,9 @@ class TestTransports:
         assert found.n_requests == 21
 
     def test_without_websockets_every_step_is_a_request(self, driver: Path) -> None:
-        with answering(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", upgrades=False) as url:
+        with answering(
+            b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", upgrades=False
+        ) as url:
             job = spring_job(url)
             assert "answered 404 with no media type" in run_failing(driver, job)
             said = run_failing(driver, job, transport="websocket")

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from posterion_client.md import Transport
 from posterion_client.selftest import Job, Service
@@ -63,7 +64,7 @@ def answering(content: bytes, *, upgrades: bool) -> Iterator[str]:
         thread.join(10.0)
 
 
-def _answer(listener: socket.socket, content: bytes, upgrades: bool) -> None:  # noqa: FBT001
+def _answer(listener: socket.socket, content: bytes, upgrades: bool) -> None:
     while True:
         try:
             connection, _ = listener.accept()
@@ -101,7 +102,9 @@ def _handshake(asked: bytes) -> bytes:
     )
 
 
-def run_failing(program: Path, job: Job, *, transport: Transport = "auto", retry_s: float = 0.0) -> str:
+def run_failing(
+    program: Path, job: Job, *, transport: Transport = "auto", retry_s: float = 0.0
+) -> str:
     """The one line that a driver ends with.
 
     Args:
@@ -110,12 +113,11 @@ def run_failing(program: Path, job: Job, *, transport: Transport = "auto", retry
         transport: How it asks.
         retry_s: How long it tries.
     """
-    try:
+    with pytest.raises(RuntimeError) as failure:
         run_driver(program, job, retry_s=retry_s, transport=transport)
-    except RuntimeError as error:
-        status, *lines = (line for line in str(error).splitlines() if line != "STOP 1")
-        assert status.endswith(" ended with 1"), str(error)
-        assert len(lines) == 1, str(error)
-        assert lines[0].startswith("selftest: "), str(error)
-        return lines[0].removeprefix("selftest: ")
-    raise AssertionError("the driver did not fail")
+    said = str(failure.value)
+    status, *lines = (line for line in said.splitlines() if line != "STOP 1")
+    assert status.endswith(" ended with 1"), said
+    assert len(lines) == 1, said
+    assert lines[0].startswith("selftest: "), said
+    return lines[0].removeprefix("selftest: ")

@@ -51,13 +51,13 @@ def job_text(job: Job, *, retry_s: float, transport: Transport) -> str:
     service = job.service
     bits = 64 if service.precision == "float64" else 32
     cell = np.zeros((3, 3)) if job.cell is None else job.cell
-    n_atoms, periodic = len(job.numbers), int(job.cell is not None)
+    n_atoms = len(job.numbers)
     lines = [
         service.url,
         service.model or "-",
         service.digest or "-",
-        f"{bits} {retry_s!r} {n_atoms} {job.n_steps} {job.timestep_fs!r} {periodic} "
-        f"{_TRANSPORTS.index(transport)}",
+        f"{bits} {retry_s!r} {n_atoms} {job.n_steps} {job.timestep_fs!r}",
+        f"{int(job.cell is not None)} {_TRANSPORTS.index(transport)}",
         _written(cell.ravel()),
     ]
     for number, mass, position, velocity in zip(
