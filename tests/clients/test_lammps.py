@@ -92,6 +92,19 @@ def test_two_ranks_print_what_one_prints(bundled_service: Service, tmp_path: Pat
     assert np.allclose(outputs[0], outputs[1], rtol=1e-9, atol=1e-9)
 
 
+def test_a_rank_may_have_no_atoms(bundled_service: Service, tmp_path: Path) -> None:
+    """All atoms lie in one half of the box."""
+    text = TRICLINIC.format(units="metal").replace("0 6.8 0 5.8 0 5.2", "0 30 0 5.8 0 5.2")
+    text += THERMO + "timestep 0.0005\nfix nve all nve\nrun 20\n"
+    outputs = []
+    for ranks in (1, 2):
+        done = run_script(text, bundled_service.url, tmp_path, "--float64", ranks=ranks)
+        assert done.returncode == 0, done.stdout + done.stderr
+        outputs.append(rows(done.stdout))
+    assert re.search(r"Nlocal: .* 9 max +0 min", done.stdout)
+    assert np.allclose(outputs[0], outputs[1], rtol=1e-9, atol=1e-9)
+
+
 def test_real_units_are_the_same_physics(bundled_service: Service, tmp_path: Path) -> None:
     found = {}
     for units, step, kcal in (("metal", 0.0005, 1.0), ("real", 0.5, 23.060549)):

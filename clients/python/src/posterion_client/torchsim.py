@@ -19,28 +19,16 @@ from torch_sim.state import SimState
 from torch_sim.typing import MemoryScaling
 
 from posterion_client._errors import InvalidArgument
+from posterion_client._halting import UncertaintyExceeded
 from posterion_client._retry import RetryPolicy
 from posterion_client.md import BatchEvaluation, BatchSession, Precision
 
 if TYPE_CHECKING:
     from torch_sim.typing import StateDict
 
-__all__ = ["PosterionModel", "UncertaintyExceeded"]
+__all__ = ["PosterionModel"]
 
 _UNCERTAINTY: Final = ("energy_epistemic", "force_max", "force_rms")
-
-
-class UncertaintyExceeded(RuntimeError):
-    """A flag of a system ended the run.
-
-    Attributes:
-        systems: Positions of the flagged systems in the state.
-    """
-
-    def __init__(self, systems: tuple[int, ...], flags: tuple[str, ...]) -> None:
-        """Say which systems, and why."""
-        super().__init__(f"flags of systems {list(systems)}: {', '.join(sorted(set(flags)))}")
-        self.systems = systems
 
 
 class PosterionModel(ModelInterface):  # type: ignore[misc] # TorchSim is not installed here
@@ -171,9 +159,10 @@ class PosterionModel(ModelInterface):  # type: ignore[misc] # TorchSim is not in
         if self._halt_on == "candidate":
             worst = np.array([bool(flags) for flags in found.flags])
         if worst.any():
-            systems = tuple(int(system) for system in np.flatnonzero(worst))
+            systems = [int(system) for system in np.flatnonzero(worst)]
+            flags = sorted({code for system in systems for code in found.flags[system]})
             raise UncertaintyExceeded(
-                systems, tuple(code for system in systems for code in found.flags[system])
+                f"flags of systems {systems}: {', '.join(flags)}", flags=flags
             )
 
     def _tensors(self, found: BatchEvaluation) -> dict[str, torch.Tensor]:

