@@ -19,7 +19,8 @@ from ase.build import molecule
 from openmm import app, unit
 from posterion_client.md import MDSession
 from posterion_client.openmm import (
-    PosterionPotentialFactory, Settings, posterion_force, session_of, uncertainty_variable,
+    PosterionPotentialFactory, Settings, posterion_force, session_of, settings_in,
+    uncertainty_variable,
 )
 
 url = sys.argv[1]
@@ -96,15 +97,14 @@ print(json.dumps({
 """
 
 _BIASED = """
-gradient_of, strength, n_steps = sys.argv[2], float(sys.argv[3]), int(sys.argv[4])
-settings = Settings(numbers=numbers, url=url, precision="float64", gradient_of=gradient_of)
+gradient_of, n_steps = sys.argv[2], int(sys.argv[3])
+settings = Settings(numbers=numbers, url=url, gradient_of=gradient_of)
 found = {}
-for sign in (1.0, -1.0):
+for aim, energy in (("lower", sys.argv[4]), ("raise", sys.argv[5])):
     system = empty_system(ethanol)
     system.addForce(posterion_force(settings))
-    bias = openmm.CustomCVForce("strength*s")
-    bias.addGlobalParameter("strength", sign * strength)
-    bias.addCollectiveVariable("s", uncertainty_variable(settings))
+    bias = openmm.CustomCVForce(energy)
+    bias.addCollectiveVariable("s", uncertainty_variable(*settings_in(system)))
     system.addForce(bias)
     context = context_of(system, 0.25)
     context.setPositions(ethanol.positions * 0.1)
@@ -118,9 +118,8 @@ for sign in (1.0, -1.0):
         state = context.getState(getEnergy=True)
         totals.append(kj(state.getPotentialEnergy()) + kj(state.getKineticEnergy()))
     session.close()
-    found[str(sign)] = {
+    found[aim] = {
         "mean": float(np.mean(values)),
-        "first": float(values[0]),
         "drift": float(np.abs(np.array(totals) - totals[0]).max() / 96.485),
         "n_requests": session.n_requests - asked,
     }
@@ -166,25 +165,27 @@ def test_mixed_systems_keep_their_classical_part_and_their_xml(
 
 
 @pytest.mark.parametrize(
-    ("gradient_of", "strength"), [("force_epistemic_rms", 30000.0), ("energy_epistemic", 5000.0)]
+    ("gradient_of", "lowering", "raising"),
+    [
+        ("energy_epistemic", "5000*s", "-5000*s"),
+        # A bias without a bound would tear the molecule apart before it raised this number.
+        ("force_epistemic_rms", "1.5e6*(s-0.001)^2", "1.5e6*(s-0.006)^2"),
+    ],
 )
 def test_a_bias_steers_the_uncertainty_and_conserves_energy(
-    bundled_service: Service, tmp_path: Path, gradient_of: str, strength: float
+    bundled_service: Service, tmp_path: Path, gradient_of: str, lowering: str, raising: str
 ) -> None:
-    n_steps = 120
+    n_steps = 160
     found = answered(
         _BIASED,
         bundled_service.url,
-        gradient_of,
-        str(strength),
-        str(n_steps),
+        *(gradient_of, str(n_steps), lowering, raising),
         folder=tmp_path,
     )
-    raised, lowered = found["-1.0"], found["1.0"]  # the energy is strength times s
-    assert raised["mean"] > 1.2 * lowered["mean"], found
+    assert found["raise"]["mean"] > 1.2 * found["lower"]["mean"], found
     for run in found.values():
-        assert run["drift"] < 9e-3, found  # eV of nine atoms: 1 meV per atom
-        assert run["n_requests"] <= n_steps + 1, found
+        assert run["drift"] < 9e-4, found  # eV of nine atoms: 0.1 meV per atom
+        assert run["n_requests"] == n_steps, found
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ import openmm
 from numpy.typing import NDArray
 from openmm import unit
 
-from posterion_client.openmm import KJ_MOL_PER_EV, Settings, posterion_force, session_of
+from posterion_client.openmm import Settings, posterion_force, session_of
+from posterion_client.openmm._functions import KJ_MOL_PER_EV
 from posterion_client.selftest._code import Job, Trace
 
 FloatArray = NDArray[np.float64]
@@ -40,7 +41,8 @@ class OpenmmCode:
         for mass in job.masses:
             system.addParticle(mass)
         if job.cell is not None:
-            system.setDefaultPeriodicBoxVectors(*(job.cell * _NM))
+            # OpenMM takes no first vector that is off the x axis by a rounding error.
+            system.setDefaultPeriodicBoxVectors(*np.tril(job.cell * _NM))
         system.addForce(posterion_force(settings))
         context = openmm.Context(
             system,
