@@ -93,11 +93,19 @@ def open_plugin(state: object, *, wait: bool) -> None:
     link = accepted(library, commands_of(system))
     engine = Engine(link, system)
 
+    refused = False
+
     def execute(command: str, comm: int, obj: object) -> int:  # noqa: ARG001
+        # MDI minds the return code of what it receives, not of what it sends: after a refusal
+        # the next question is refused too, or it would be answered about the atoms before.
+        nonlocal refused
+        if refused:
+            return 1
         try:
             engine.answer(command)
         except Exception as error:  # noqa: BLE001 - nothing passes through the C code of MDI
             _complain(error)
+            refused = True
             return 1
         return 0
 
