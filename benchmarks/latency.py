@@ -15,7 +15,8 @@ the other over a kept connection. Contenders take turns within every round. Stag
 
 Read ``results/latency/STAGE.json``: p50 and p99 over all requests in milliseconds, and the
 median over rounds of the ratio to the floor. ``client library`` is posterion_client.Client,
-``MDSession`` its session for MD codes; all others write a prepared request to a socket.
+``MDSession`` its session for MD codes, ``C client`` the library of clients/c; all others write
+a prepared request to a socket.
 ``--quick`` proves that it runs, and writes nothing.
 """
 

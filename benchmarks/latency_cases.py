@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import JsonValue
 
+from benchmarks.c_client import CSession, shared_library
 from benchmarks.null_service import REPLY_BYTES
 from benchmarks.raw_client import RawConnection, request_bytes
 from benchmarks.raw_session import FRAME_MEDIA_TYPE, RawSession, request_frame
@@ -18,6 +19,7 @@ from posterion_client import Client, PredictOptions, Structure
 from posterion_client._encoding import MEDIA_TYPES, Encoding
 from posterion_client._request import predict_body
 from posterion_client.md import MDSession, Transport
+from posterion_client.selftest._native import Build
 
 ENCODINGS: Final[tuple[Encoding, ...]] = ("msgpack", "json")
 TRANSPORTS: Final[tuple[Transport, ...]] = ("websocket", "http")
@@ -99,6 +101,8 @@ def null_contenders(
         where: How the null service runs; part of the names.
     """
     found: dict[str, Contender] = {}
+    build = Build("c")
+    library = shared_library(build)
     with contextlib.ExitStack() as stack:
         floor = stack.enter_context(contextlib.closing(RawConnection(floor_port)))
         raw = stack.enter_context(contextlib.closing(RawConnection(port)))
@@ -137,6 +141,14 @@ def null_contenders(
                 )
                 found[f"{where}, MDSession over {transport} {n_atoms}"] = Contender(
                     _moving(run, structure), floor_name
+                )
+                compiled = stack.enter_context(
+                    contextlib.closing(
+                        CSession(library, f"http://127.0.0.1:{port}", structure, transport)
+                    )
+                )
+                found[f"{where}, C client over {transport} {n_atoms}"] = Contender(
+                    compiled.step, floor_name
                 )
         yield found
 

@@ -55,7 +55,6 @@ void FixPosterion::ask()
   if (comm->me == 0 && complete) evaluate();
   MPI_Bcast(&answer, sizeof(answer), MPI_BYTE, 0, world);
   if (answer.failed) error->all(FLERR, std::string("fix posterion: ") + answer.message);
-  fresh = false;
   MPI_Bcast(&n_atoms, 1, MPI_INT, 0, world);
   forces.resize(3 * static_cast<size_t>(n_atoms));
   spread.resize(n_atoms);
@@ -89,45 +88,42 @@ bool FixPosterion::collect()
   if (comm->me != 0) return false;
 
   answer.failed = 0;
+  if (service != nullptr && n_found != n_atoms) {
+    fail("invalid-argument: the run began with " + std::to_string(n_atoms) +
+         " atoms, now it has " + std::to_string(n_found));
+    return false;
+  }
   std::vector<int> found(n_found, 0);
   positions.resize(3 * static_cast<size_t>(n_found));
   for (int i = 0; i < n_found; i++) {
     const double *values = gathered.data() + n_packed * static_cast<size_t>(i);
     if (values[0] < 1 || values[0] > n_found || found[static_cast<int>(values[0]) - 1] != 0) {
-      fail(!fresh && n_found != n_atoms ? "invalid-argument: the number of atoms has changed from " +
-                   std::to_string(n_atoms) + " to " + std::to_string(n_found)
-                                        : "invalid-argument: atom IDs must go from 1 to " +
-                   std::to_string(n_found) + "; see reset_atoms id");
+      fail("invalid-argument: atom IDs must go from 1 to " + std::to_string(n_found) +
+           "; see reset_atoms id");
       return false;
     }
     const int place = static_cast<int>(values[0]) - 1;
     found[place] = numbers_of_types[static_cast<int>(values[1]) - 1];
     memcpy(positions.data() + 3 * static_cast<size_t>(place), values + 2, 3 * sizeof(double));
   }
-  if (fresh) return reopen(found);
-  if (n_found == n_atoms && found != numbers) {
+  if (service == nullptr) return open(found);
+  if (found != numbers) {
     fail("invalid-argument: an atom has become another element");
+    return false;
+  }
+  if (memcmp(opened_periodicity, domain->periodicity, sizeof(opened_periodicity)) != 0) {
+    fail("invalid-argument: the boundary has changed; define the fix again");
     return false;
   }
   return true;
 }
 
-// A run begins: its atoms may be others than those of the last one, its sample set may not.
-bool FixPosterion::reopen(const std::vector<int> &found)
+// From now on the fix is of these atoms and of the sample set that answers first.
+bool FixPosterion::open(const std::vector<int> &found)
 {
-  if (service != nullptr && found == numbers &&
-      memcmp(asked_periodicity, domain->periodicity, sizeof(asked_periodicity)) == 0)
-    return true;
-  if (posterion_digest(service)[0] != '\0') {
-    digest = posterion_digest(service);
-    model = posterion_model(service);
-    version = digest;
-  }
-  posterion_close(service);
-  service = nullptr;
-  memcpy(asked_periodicity, domain->periodicity, sizeof(asked_periodicity));
   numbers = found;
   n_atoms = static_cast<int>(found.size());
+  memcpy(opened_periodicity, domain->periodicity, sizeof(opened_periodicity));
   options.model = model.empty() ? nullptr : model.c_str();
   options.version = version.empty() ? nullptr : version.c_str();
   options.digest = digest.empty() ? nullptr : digest.c_str();
@@ -135,13 +131,10 @@ bool FixPosterion::reopen(const std::vector<int> &found)
   options.stress = wants_stress && n_periodic == 3;
   options.notice = waits;
   options.notice_context = lmp;
-  const posterion_status status =
-      posterion_open(&service, url.empty() ? nullptr : url.c_str(), n_atoms, numbers.data(),
-                     domain->periodicity, &options);
-  if (status == POSTERION_OK) return true;
+  if (posterion_open(&service, url.empty() ? nullptr : url.c_str(), n_atoms, numbers.data(),
+                     domain->periodicity, &options) == POSTERION_OK)
+    return true;
   fail(posterion_message(service));
-  posterion_close(service);
-  service = nullptr;
   return false;
 }
 
@@ -149,11 +142,10 @@ void FixPosterion::evaluate()
 {
   const double cell[9] = {domain->xprd, 0.0,          0.0, domain->xy,  domain->yprd,
                           0.0,          domain->xz,   domain->yz, domain->zprd};
-  const int n_found = static_cast<int>(positions.size() / 3);
 
   forces.resize(3 * static_cast<size_t>(n_atoms));
   spread.resize(n_atoms);
-  if (posterion_evaluate(service, n_found, positions.data(), cell, forces.data(), spread.data(),
+  if (posterion_evaluate(service, n_atoms, positions.data(), cell, forces.data(), spread.data(),
                          &answer.result) != POSTERION_OK)
     fail(posterion_message(service));
 }

@@ -39,7 +39,7 @@ class FixPosterion : public Fix {
   void ask();
   bool collect();
   void evaluate();
-  bool reopen(const std::vector<int> &numbers);
+  bool open(const std::vector<int> &found);
   void fail(const std::string &);
   void apply(int);
   void add_virial();
@@ -53,8 +53,7 @@ class FixPosterion : public Fix {
   double energy_unit;    // 1 eV in the energy unit of the simulation
 
   posterion *service;    // on the first process only
-  int asked_periodicity[3];    // what it was opened with
-  bool fresh;            // a run begins: atoms may have been added or removed by the user
+  int opened_periodicity[3];
   std::vector<int> numbers;       // of the atoms in the order of their IDs, on the first process
   int n_atoms;
   std::vector<double> positions;  // on the first process, in the order of the IDs

@@ -21,7 +21,7 @@ constexpr int n_vector = 6;
 
 FixPosterion::FixPosterion(LAMMPS *lmp, int narg, char **arg) :
     Fix(lmp, narg, arg), wants_stress(true), n_periodic(0), energy_unit(1.0), service(nullptr),
-    asked_periodicity(), fresh(true), n_atoms(0), answer(), n_spread(0)
+    opened_periodicity(), n_atoms(0), answer(), n_spread(0)
 {
   if (narg < 4) utils::missing_cmd_args(FLERR, "fix posterion", error);
   if (!domain->box_exist) error->all(FLERR, "fix posterion must come after the box is defined");
@@ -66,13 +66,12 @@ void FixPosterion::read_settings(int narg, char **arg)
   while (at < narg) {
     const std::string name = arg[at];
     if (name == "elements") {
-      if (at + atom->ntypes >= narg)
-        error->all(FLERR, "fix posterion elements needs a symbol for each of the " +
-                       std::to_string(atom->ntypes) + " atom types");
       for (int type = 1; type <= atom->ntypes; type++) {
-        const int number = posterion_atomic_number(arg[at + type]);
+        const char *symbol = at + type < narg ? arg[at + type] : "nothing";
+        const int number = posterion_atomic_number(symbol);
         if (number == 0)
-          error->all(FLERR, std::string("fix posterion: ") + arg[at + type] + " is no element");
+          error->all(FLERR, "fix posterion elements needs a symbol for each of the " +
+                         std::to_string(atom->ntypes) + " atom types, got " + symbol);
         numbers_of_types.push_back(number);
       }
       at += 1 + atom->ntypes;
@@ -91,6 +90,13 @@ void FixPosterion::read_settings(int narg, char **arg)
       if (strcmp(value, "float32") != 0 && strcmp(value, "float64") != 0)
         error->all(FLERR, "fix posterion precision must be float32 or float64");
       options.double_precision = strcmp(value, "float64") == 0;
+    } else if (name == "transport") {
+      const std::string way = value;
+      if (way != "auto" && way != "http" && way != "websocket")
+        error->all(FLERR, "fix posterion transport must be auto, http or websocket");
+      options.transport = way == "auto" ? POSTERION_AUTO
+          : way == "http"               ? POSTERION_HTTP
+                                        : POSTERION_WEBSOCKET;
     } else if (name == "uncertainty")
       options.uncertainty = utils::logical(FLERR, value, false, lmp);
     else if (name == "virial")
@@ -132,7 +138,6 @@ void FixPosterion::init()
     error->warning(FLERR,
                    "fix posterion has no virial where only some directions are periodic: the "
                    "pressure lacks its part");
-  fresh = true;
 }
 
 double FixPosterion::memory_usage()

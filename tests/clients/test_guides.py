@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from posterion_client.selftest._native import Build, run, sources
+from tests.support.lammps_plugin import run_lmp
 from tests.support.md_codes import REPOSITORY, run_in_environment
 from tests.support.services import Service
 
@@ -50,3 +52,33 @@ def test_the_script_of_lammps_runs(bundled_service: Service, tmp_path: Path, ran
     assert "Loop time" in done.stdout
     frames = (tmp_path / "frames.dump").read_text().count("ITEM: TIMESTEP")
     assert frames == 6
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_the_script_of_the_plugin_runs(
+    bundled_service: Service, plugin: Path, tmp_path: Path, ranks: int
+) -> None:
+    (script,) = blocks("lammps-plugin", "lammps")
+    text = script.replace(_URL, bundled_service.url).replace("./posterionplugin.so", str(plugin))
+    done = run_lmp(text, tmp_path, ranks=ranks)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Loop time" in done.stdout
+    assert (tmp_path / "frames.dump").read_text().count("ITEM: TIMESTEP") == 6
+
+
+@pytest.mark.parametrize("language", ["c", "fortran"])
+def test_the_programs_in_c_and_fortran_run(
+    bundled_service: Service, tmp_path: Path, language: str
+) -> None:
+    build = Build("c")
+    library = build.made("libposterion.a")
+    (program,) = blocks("c-and-fortran", language)
+    source = tmp_path / ("ask.c" if language == "c" else "ask.f90")
+    source.write_text(program.replace(_URL, bundled_service.url))
+    before = ["cc", "-std=c11", f"-I{sources('c')}"]
+    if language == "fortran":
+        before = ["gfortran", f"-I{library.parent}", str(build.made("posterion_fortran.o"))]
+    warnings = ["-Wall", "-Wextra", "-Werror"]
+    after = [str(library), "-lcurl", "-pthread", "-o", "ask"]
+    run([before[0], *warnings, *before[1:], source.name, *after], cwd=tmp_path)
+    assert "energy" in run([str(tmp_path / "ask")])

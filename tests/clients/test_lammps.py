@@ -85,7 +85,9 @@ def test_two_ranks_print_what_one_prints(bundled_service: Service, tmp_path: Pat
     text = TRICLINIC.format(units="metal") + THERMO + "timestep 0.0005\nfix nve all nve\nrun 50\n"
     outputs = []
     for ranks in (1, 2):
-        done = run_script(text, bundled_service.url, tmp_path, "--float64", ranks=ranks)
+        done = run_script(
+            text, bundled_service.url, tmp_path, "--precision", "float64", ranks=ranks
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         outputs.append(rows(done.stdout))
     assert len(outputs[0]) == 6
@@ -98,7 +100,9 @@ def test_a_rank_may_have_no_atoms(bundled_service: Service, tmp_path: Path) -> N
     text += THERMO + "timestep 0.0005\nfix nve all nve\nrun 20\n"
     outputs = []
     for ranks in (1, 2):
-        done = run_script(text, bundled_service.url, tmp_path, "--float64", ranks=ranks)
+        done = run_script(
+            text, bundled_service.url, tmp_path, "--precision", "float64", ranks=ranks
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         outputs.append(rows(done.stdout))
     assert re.search(r"Nlocal: .* 9 max +0 min", done.stdout)
@@ -111,7 +115,7 @@ def test_real_units_are_the_same_physics(bundled_service: Service, tmp_path: Pat
         text = (
             TRICLINIC.format(units=units) + THERMO + f"timestep {step}\nfix nve all nve\nrun 20\n"
         )
-        done = run_script(text, bundled_service.url, tmp_path, "--float64")
+        done = run_script(text, bundled_service.url, tmp_path, "--precision", "float64")
         assert done.returncode == 0, done.stdout + done.stderr
         found[units] = rows(done.stdout)
         found[units][:, [1, 2, 5, 6]] /= kcal
@@ -145,7 +149,7 @@ def test_uncertainty_per_atom_is_the_services(bundled_service: Service, tmp_path
     dump = "dump d all custom 1 out.dump id type x y z d_posterion_std\n"
     dump += "dump_modify d sort id format float %.12g\nrun 0\n"
     text = TRICLINIC.format(units="metal") + THERMO + dump
-    done = run_script(text, bundled_service.url, tmp_path, "--float64", ranks=2)
+    done = run_script(text, bundled_service.url, tmp_path, "--precision", "float64", ranks=2)
     assert done.returncode == 0, done.stdout + done.stderr
     lines = (tmp_path / "out.dump").read_text().splitlines()
     table = np.array([[float(v) for v in line.split()] for line in lines[9:]])
@@ -172,19 +176,19 @@ def test_a_flag_halts_the_run_at_its_step(bundled_service: Service, tmp_path: Pa
         + "velocity all set 0 0 0\ngroup h id 3\nvelocity h set 0.0 0.0 20.0\n"
         "fix move all nve/noforce\ntimestep 0.001\nvariable level equal f_posterion[4]\n"
     )
-    free = run_script(text + "run 60\n", bundled_service.url, tmp_path, "--float64")
+    free = run_script(text + "run 60\n", bundled_service.url, tmp_path, "--precision", "float64")
     assert free.returncode == 0, free.stdout + free.stderr
     levels = rows(free.stdout)[:, 7]
     flagged = np.flatnonzero(levels > 0)
     halt = "fix stop all halt 1 v_level > 0 error soft\nrun 60\n"
-    stopped = run_script(text + halt, bundled_service.url, tmp_path, "--float64")
+    stopped = run_script(text + halt, bundled_service.url, tmp_path, "--precision", "float64")
     assert stopped.returncode == 0, stopped.stdout + stopped.stderr
     assert flagged.size > 0
     # fix halt looks at the ends of steps, so a flag of step 0 is seen at step 1.
     first = next(int(step) for step in flagged if step > 0)
     assert rows(stopped.stdout)[-1, 0] == first
     hard = run_script(
-        text + halt.replace("soft", "hard"), bundled_service.url, tmp_path, "--float64"
+        text + halt.replace("soft", "hard"), bundled_service.url, tmp_path, "--precision", "float64"
     )
     assert hard.returncode != 0
     assert "ERROR: Fix halt condition" in hard.stdout
@@ -199,7 +203,7 @@ class TestFailures:
     @pytest.mark.parametrize(
         ("arguments", "said"),
         [
-            (("--url", "http://127.0.0.1:9", "--retry", "0"), "connection-failed: no connection"),
+            (("--url", "http://127.0.0.1:9", "--retry-s", "0"), "connection-failed: no connection"),
             (("--elements", "C", "H", "Xe"), "unsupported-element: bank ethanol knows"),
             (("--digest", "sha256:" + "0" * 64), "version-moved: "),
             (("--elements", "C", "H"), "elements names 2 atom types, the script has 3"),
@@ -256,10 +260,10 @@ def test_a_restart_of_the_service_is_waited_out(tmp_path: Path) -> None:
     options = ("--in-process", "--device", "cpu")
     with running_service(*options) as first:
         url = first.url
-        undisturbed = run_script(text, url, tmp_path, "--float64")
+        undisturbed = run_script(text, url, tmp_path, "--precision", "float64")
         results: list[subprocess.CompletedProcess[str]] = []
         thread = threading.Thread(
-            target=lambda: results.append(run_script(text, url, tmp_path, "--float64"))
+            target=lambda: results.append(run_script(text, url, tmp_path, "--precision", "float64"))
         )
         thread.start()
         log = tmp_path / "log.lammps"

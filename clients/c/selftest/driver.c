@@ -5,7 +5,8 @@
  *     selftest_c JOB TRACE
  *
  * A job is a text: a line each for the address, the model and the digest (- = none), then the
- * bits of precision, seconds for retries, atoms, steps, fs of a step, 1 if periodic, nine numbers
+ * bits of precision, seconds for retries, atoms, steps, fs of a step, 1 if periodic, the number of
+ * a transport, nine numbers
  * of the cell, and of each atom its atomic number, mass (u), position (Angstrom) and velocity
  * (Angstrom/fs). A trace holds potential and total energy (eV) of each step, forces of the start,
  * positions of the end, stress and largest uncertainty of the start, and the number of answers.
@@ -21,7 +22,7 @@ static const double ACCELERATION = 1.6021766208e-19 / 1.660539040e-27 * 1e-10;
 
 struct job {
     char url[512], model[256], digest[256];
-    int bits, n, n_steps, periodic;
+    int bits, n, n_steps, periodic, transport;
     double budget_s, timestep_fs, cell[9];
     int *numbers;
     double *masses, *positions, *velocities, *forces;
@@ -54,10 +55,10 @@ static void read_job(const char *path, struct job *job)
     FILE *file = fopen(path, "r");
 
     if (file == NULL
-        || fscanf(file, "%511s %255s %255s %d %lf %d %d %lf %d", job->url, job->model, job->digest,
+        || fscanf(file, "%511s %255s %255s %d %lf %d %d %lf %d %d", job->url, job->model, job->digest,
                   &job->bits, &job->budget_s, &job->n, &job->n_steps, &job->timestep_fs,
-                  &job->periodic)
-               != 9
+                  &job->periodic, &job->transport)
+               != 10
         || job->n < 1)
         give_up("there is no job");
     read_doubles(file, job->cell, 9);
@@ -122,6 +123,7 @@ int main(int argc, char **argv)
     options.digest = strcmp(job.digest, "-") != 0 ? job.digest : NULL;
     options.double_precision = job.bits == 64;
     options.retry_budget_s = job.budget_s;
+    options.transport = job.transport;
     const int pbc[3] = {job.periodic, job.periodic, job.periodic};
     if (posterion_open(&service, job.url, job.n, job.numbers, pbc, &options) != POSTERION_OK)
         give_up(posterion_message(service));

@@ -32,7 +32,7 @@ program selftest
     read (job, "(a)") url
     read (job, "(a)") model
     read (job, "(a)") digest
-    read (job, *) bits, budget_s, n, n_steps, timestep_fs, periodic
+    read (job, *) bits, budget_s, n, n_steps, timestep_fs, periodic, options%transport
     read (job, *) cell
     allocate (numbers(n), masses(3, n), positions(3, n), velocities(3, n), forces(3, n), &
         first_forces(3, n))
@@ -69,6 +69,7 @@ program selftest
     write (trace, "(es26.17e3, 1x, i0)") start%force_max, service%n_answers()
     close (trace)
     call service%close()
+    deallocate (numbers, masses, positions, velocities, forces, first_forces)
 
 contains
 

@@ -96,6 +96,24 @@ static void test_problems(void)
     EXPECT(strcmp(problem.detail + strlen(problem.detail) - 5, "\xC3\xA5...") == 0);
 }
 
+static void test_openings(void)
+{
+    static const char sound[] =
+        "{\"layout\":1,\"model\":{\"n\":[1],\"name\":\"m\",\"digest\":\"sha256:0\"},\"x\":{}}";
+    static const char bare[] = "{\"name\":\"m\",\"digest\":\"d\"}";
+    struct pstn_opening opening;
+    char accept[PSTN_ACCEPT_BYTES];
+
+    EXPECT(pstn_opening_read(sound, sizeof sound - 1, &opening));
+    EXPECT(strcmp(opening.model, "m") == 0 && strcmp(opening.digest, "sha256:0") == 0);
+    EXPECT(!pstn_opening_read(bare, sizeof bare - 1, &opening));
+    EXPECT(!pstn_opening_read(NULL, 0, &opening));
+    for (size_t n = 0; n < sizeof sound - 1; n++)
+        EXPECT(!pstn_opening_read(sound, n, &opening));
+    pstn_accept("dGhlIHNhbXBsZSBub25jZQ==", accept); /* the example of RFC 6455 */
+    EXPECT(strcmp(accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=") == 0);
+}
+
 static unsigned next(void)
 {
     static unsigned state = 12345;
@@ -165,20 +183,26 @@ static void test_replies(void)
             for (unsigned i = 1 + next() % 8; i > 0; i--)
                 frame[next() % n] = (unsigned char)next();
         }
+        if (turn % 400 == 0) { /* sound, but for one number */
+            const double bad = turn % 800 == 0 ? NAN : INFINITY;
+
+            memcpy(frame + (turn % 1600 < 800 ? 80 : n - 8), &bad, sizeof bad);
+        }
         free(handle->answer.body);
         handle->answer.body = malloc(length > 0 ? length : 1);
         memcpy(handle->answer.body, frame, length);
         handle->answer.n_bytes = length;
         if (pstn_frame_read(handle, forces, spread, &result) == POSTERION_OK) {
-            EXPECT(turn % 4 == 0 || turn % 4 == 3);
+            EXPECT((turn % 4 == 0 && turn % 400 != 0) || turn % 4 == 3);
             for (int i = 0; i < 9; i++)
                 EXPECT(isfinite(forces[i]) && isfinite(result.stress[i]));
             EXPECT(isfinite(result.energy) && isfinite(result.force_max));
         } else {
-            EXPECT(turn % 4 != 0 && handle->message[0] != '\0');
+            EXPECT((turn % 4 != 0 || turn % 400 == 0) && handle->message[0] != '\0');
+            if (turn % 400 == 0)
+                EXPECT(strncmp(handle->message, "non-finite-result: ", 19) == 0);
         }
     }
-    memset(frame + 64, 0, sizeof frame - 64);
     posterion_close(handle);
 }
 
@@ -261,6 +285,7 @@ static void test_names(void)
 int main(void)
 {
     test_problems();
+    test_openings();
     test_mutations();
     test_replies();
     test_arguments();

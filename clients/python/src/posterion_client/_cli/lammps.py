@@ -20,9 +20,8 @@ With `fix std all property/atom d_posterion_std` that of each atom's force can b
 import argparse
 from pathlib import Path
 
-from posterion_client._cli.service_arguments import add_service_arguments
-from posterion_client._retry import RetryPolicy
-from posterion_client.lammps import LammpsRun, SessionSettings
+from posterion_client._service_arguments import add_service_arguments, service_settings
+from posterion_client.lammps import LammpsRun
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,9 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--elements", nargs="+", required=True, help="symbol of each atom type, in order"
     )
-    add_service_arguments(parser, retry_s=600.0)
-    parser.add_argument("--digest", help="sample set that must answer")
-    parser.add_argument("--float64", action="store_true", help="with the slower reference engine")
+    add_service_arguments(parser)
     parser.add_argument(
         "--lammps-arguments",
         nargs=argparse.REMAINDER,
@@ -59,14 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         InvalidArgument: If the script has no place for the forces.
     """
-    settings = SessionSettings(
-        url=arguments.url,
-        model=arguments.model,
-        version=arguments.version,
-        digest=arguments.digest,
-        precision="float64" if arguments.float64 else "float32",
-        retry=RetryPolicy(budget_s=arguments.retry),
-    )
+    settings = service_settings(arguments)
     with LammpsRun(arguments.elements, settings, arguments=arguments.lammps_arguments) as running:
         try:
             running.script(arguments.script)

@@ -20,6 +20,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "ping": ("_cli.ping", "say who answers and how long a step takes"),
     "lammps": ("_cli.lammps", "run a LAMMPS input script with the service's forces"),
     "ipi-driver": ("_cli.ipi_driver", "answer i-PI over its socket"),
+    "mdi-engine": ("mdi", "answer a driver of the MolSSI Driver Interface"),
     "selftest": ("_cli.selftest", "certify an MD code and its adapter against a service"),
 }
 """Module below `posterion_client`, and what it does. A module is imported when it is named."""

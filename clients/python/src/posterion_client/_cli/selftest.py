@@ -56,14 +56,18 @@ def run(arguments: argparse.Namespace) -> int:
     """
     structure = None if arguments.structure is None else _structure(arguments.structure)
     with client_of(arguments) as client:
-        certificate = certify(
-            code_named(arguments.client),
-            client,
-            told=lambda text: print(f".. {text}", file=sys.stderr, flush=True),
-            model=arguments.model,
-            structure=structure,
-            n_steps=arguments.steps,
-        )
+        try:
+            certificate = certify(
+                code_named(arguments.client),
+                client,
+                told=lambda text: print(f".. {text}", file=sys.stderr, flush=True),
+                model=arguments.model,
+                structure=structure,
+                n_steps=arguments.steps,
+            )
+        except RuntimeError as error:  # what a code's own process ended with
+            print(f"posterion-client: {arguments.client} failed: {error}", file=sys.stderr)
+            return 1
     print(certificate.table())
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(certificate.document(), indent=1) + "\n")

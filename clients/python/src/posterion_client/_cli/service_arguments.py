@@ -6,12 +6,11 @@ from posterion_client._client import Client
 from posterion_client._retry import RetryPolicy
 
 
-def add_service_arguments(parser: argparse.ArgumentParser, *, retry_s: float = 60.0) -> None:
-    """Describe ``--url``, ``--model``, ``--version`` and ``--retry``.
+def add_service_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe ``--url``, ``--model``, ``--version`` and ``--retry-s``.
 
     Args:
         parser: Of a subcommand.
-        retry_s: Default of ``--retry``, seconds.
     """
     parser.add_argument(
         "--url", help="address of the service; default POSTERION_URL or http://127.0.0.1:8000"
@@ -19,11 +18,11 @@ def add_service_arguments(parser: argparse.ArgumentParser, *, retry_s: float = 6
     parser.add_argument("--model", help="model to ask; default the service's")
     parser.add_argument("--version", help="version, digest or alias of the model")
     parser.add_argument(
-        "--retry",
+        "--retry-s",
         type=float,
-        default=retry_s,
-        metavar="SECONDS",
-        help=f"how long a failed request is sent again (default {retry_s:g}; 0 = never)",
+        default=60.0,
+        metavar="S",
+        help="how long a failed request is sent again (default 60; 0 = never)",
     )
 
 
@@ -40,5 +39,5 @@ def client_of(arguments: argparse.Namespace) -> Client:
         arguments.url,
         model=arguments.model,
         version=arguments.version,
-        retry=RetryPolicy(budget_s=arguments.retry),
+        retry=RetryPolicy(budget_s=arguments.retry_s),
     )

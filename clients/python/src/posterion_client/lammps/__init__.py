@@ -3,7 +3,7 @@
 The input script defines ``fix ID all external pf/callback 1 1``; the runner answers it.
 """
 
-from posterion_client.lammps._force import VECTOR, SessionSettings
+from posterion_client.lammps._force import VECTOR
 from posterion_client.lammps._runner import PER_ATOM, LammpsRun
 
-__all__ = ["PER_ATOM", "VECTOR", "LammpsRun", "SessionSettings"]
+__all__ = ["PER_ATOM", "VECTOR", "LammpsRun"]

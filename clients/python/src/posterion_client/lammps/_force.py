@@ -6,13 +6,15 @@ service once, and every rank takes the rows of its atoms from the broadcast answ
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from posterion_client._elements import NUMBERS
 from posterion_client._errors import InvalidArgument, InvalidStructure, PosterionError
+from posterion_client._mpi import Ranks
+from posterion_client._service_arguments import ServiceSettings
 from posterion_client.lammps._units import UnitStyle
 from posterion_client.md import Evaluation, MDSession
 
@@ -22,49 +24,6 @@ IntArray = NDArray[np.int64]
 VECTOR: Final = ("energy_epistemic", "force_max", "force_rms", "flag_level")
 """Entries of the fix's vector, from ``f_ID[1]``, in LAMMPS's units; the last one is 0 without a
 flag, 1 for a candidate, 2 for a failed one."""
-
-_LEVELS: Final = {"ok": 0.0, "candidate": 1.0, "failed": 2.0}
-
-
-class Communicator(Protocol):
-    """What is used of mpi4py's communicators."""
-
-    rank: int
-    size: int
-
-    def gather(self, value: Any, root: int = 0) -> Any:  # noqa: ANN401 - any object
-        """Collect one object of every rank on the root."""
-
-    def bcast(self, value: Any, root: int = 0) -> Any:  # noqa: ANN401 - any object
-        """Give the object of the root to every rank."""
-
-
-class Alone:
-    """The communicator of a serial run."""
-
-    rank = 0
-    size = 1
-
-    def gather(self, value: Any, root: int = 0) -> Any:  # noqa: ANN401, ARG002 - of the protocol
-        """The only value."""
-        return [value]
-
-    def bcast(self, value: Any, root: int = 0) -> Any:  # noqa: ANN401, ARG002 - of the protocol
-        """The value itself."""
-        return value
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionSettings:
-    """How the service is asked; see `posterion_client.md.MDSession`."""
-
-    url: str | None = None
-    model: str | None = None
-    version: str | None = None
-    digest: str | None = None
-    precision: Any = "float32"
-    transport: Any = "auto"
-    retry: Any = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -83,7 +42,7 @@ class Box:
 class StructureForces:
     """Answers rank 0's questions about the whole structure; the other ranks do not need it."""
 
-    def __init__(self, elements: Sequence[str], settings: SessionSettings) -> None:
+    def __init__(self, elements: Sequence[str], settings: ServiceSettings) -> None:
         """Keep the elements; the session is opened by the first question.
 
         Args:
@@ -104,7 +63,7 @@ class StructureForces:
     @property
     def digest(self) -> str | None:
         """The sample set that answers; None before the first answer."""
-        return self._session.digest if self._session else self._settings.digest
+        return self._session.digest if self._session else self._settings["digest"]
 
     def evaluate(self, types: IntArray, positions: FloatArray, box: Box) -> Evaluation:
         """Ask about the structure.
@@ -139,21 +98,11 @@ class StructureForces:
             self._session.close()
 
     def _opened(self, numbers: IntArray, pbc: tuple[bool, bool, bool]) -> MDSession:
-        given = self._settings
-        held = self.digest
+        given = self._settings.copy()
+        given["digest"] = self.digest
         self.close()
         self._pbc = pbc
-        self._session = MDSession(
-            numbers,
-            url=given.url,
-            model=given.model,
-            version=given.version,
-            digest=held,
-            pbc=pbc,
-            precision=given.precision,
-            transport=given.transport,
-            retry=given.retry,
-        )
+        self._session = MDSession(numbers, pbc=pbc, **given)
         return self._session
 
 
@@ -199,7 +148,7 @@ def answer_of(found: Evaluation, box: Box, units: UnitStyle) -> Answer:
         energy=found.energy * units.energy,
         forces=found.forces * units.energy,
         virial=virial,
-        vector=(*(value * units.energy for value in spread), _LEVELS[found.status]),
+        vector=(*(value * units.energy for value in spread), float(found.level)),
         force_epistemic=known.force_epistemic * units.energy,
     )
 
@@ -208,7 +157,7 @@ def asked_together(
     own: tuple[IntArray, IntArray, FloatArray],
     box: Box,
     *,
-    comm: Communicator,
+    comm: Ranks,
     forces: StructureForces,
     units: UnitStyle,
 ) -> Answer:
@@ -226,7 +175,7 @@ def asked_together(
     """
     parts = comm.gather(own)
     told: Answer | PosterionError | None = None
-    if comm.rank == 0:
+    if parts is not None:
         try:
             types, positions = _in_order(parts)
             told = answer_of(forces.evaluate(types, positions, box), box, units)

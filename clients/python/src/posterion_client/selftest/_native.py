@@ -1,8 +1,10 @@
 """Compiles what is not Python, from the sources beside this package's."""
 
 import os
+import shutil
 import subprocess
 import tempfile
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -45,7 +47,8 @@ class Build:
     def __init__(self, name: str, settings: Mapping[str, str] | None = None) -> None:
         self._source = sources(name)
         self._settings = settings or {}
-        self._folder = tempfile.TemporaryDirectory(prefix="posterion-")
+        self._folder = Path(tempfile.mkdtemp(prefix="posterion-"))
+        weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
 
     def made(self, target: str) -> Path:
         """A file of the folder, compiled unless it is there.
@@ -56,8 +59,8 @@ class Build:
         Raises:
             RuntimeError: If it does not compile.
         """
-        path = Path(self._folder.name) / target
-        variables = {**self._settings, "BUILD": self._folder.name}
+        path = self._folder / target
+        variables = {**self._settings, "BUILD": str(self._folder)}
         told = [f"{name}={value}" for name, value in variables.items()]
         run(["make", "-s", "-C", str(self._source), str(path), *told], timeout_s=_BUILD_S)
         return path

@@ -1,0 +1,1 @@
+"""The folder that an MDI driver is given as ``-plugin_path``."""
