@@ -24,7 +24,7 @@ from posterion_client._retry import RetryPolicy
 from posterion_client.md import BatchEvaluation, BatchSession, Precision
 
 if TYPE_CHECKING:
-    from torch_sim.typing import StateDict
+    from torch_sim.typing import StateDict, StateKey
 
 __all__ = ["PosterionModel"]
 
@@ -119,7 +119,7 @@ class PosterionModel(ModelInterface):  # type: ignore[misc] # TorchSim is not in
         """Ask about all systems of a state in one request.
 
         Args:
-            state: A `SimState`, or a mapping with its fields.
+            state: A `SimState`, or a mapping with its fields, with or without masses.
             kwargs: Of the interface; nothing is read.
 
         Returns:
@@ -131,7 +131,7 @@ class PosterionModel(ModelInterface):  # type: ignore[misc] # TorchSim is not in
             UncertaintyExceeded: If ``halt_on`` says so.
             PosterionError: If the service cannot answer.
         """
-        asked = SimState(**state) if isinstance(state, Mapping) else state
+        asked = _state(state) if isinstance(state, Mapping) else state
         pbc = _directions(asked.pbc)
         if self._compute_stress and not all(pbc):
             raise InvalidArgument(f"stress needs full periodicity, the state has pbc {list(pbc)}")
@@ -178,6 +178,12 @@ class PosterionModel(ModelInterface):  # type: ignore[misc] # TorchSim is not in
             for name, array in arrays.items()
             if array is not None
         }
+
+
+def _state(fields: "Mapping[StateKey, torch.Tensor]") -> SimState:
+    # TorchSim's own models are content without masses too, and need none.
+    named = {str(name): value for name, value in fields.items()}
+    return SimState(**{"masses": torch.ones_like(named["atomic_numbers"]), **named})
 
 
 def _directions(pbc: "torch.Tensor | bool | list[bool]") -> tuple[bool, bool, bool]:
