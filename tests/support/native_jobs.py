@@ -1,22 +1,47 @@
 """Jobs for the compiled drivers of clients/c, and servers that answer them badly."""
 
+import asyncio
 import base64
 import contextlib
 import hashlib
 import socket
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from posterion.api.backend import PredictReply
+from posterion.structures.evaluation import EvaluationOptions, Priority
+from posterion.structures.structure import Structure
 from posterion_client.md import Transport
 from posterion_client.selftest import Job, Service
 from posterion_client.selftest._driver import run_driver
-from tests.support.fake_backend import MODEL, STABLE
+from tests.support.fake_backend import MODEL, STABLE, SpringBackend
 
 _SALT = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+
+@dataclass
+class SlowSprings(SpringBackend):
+    """Springs that take some milliseconds, so that a run outlives the service it began with."""
+
+    async def predict(
+        self,
+        name: str,
+        version: str | None,
+        structures: Sequence[Structure],
+        options: EvaluationOptions,
+        *,
+        deadline_s: float | None,
+        priority: Priority = "interactive",
+    ) -> PredictReply:
+        await asyncio.sleep(0.003)
+        return await super().predict(
+            name, version, structures, options, deadline_s=deadline_s, priority=priority
+        )
 
 
 def spring_job(
