@@ -8,9 +8,10 @@
 
 #include <mpi.h>
 
-#include <cmath>
+#include <chrono>
 #include <cstdio>
 #include <cstring>
+#include <thread>
 
 #include "atom.h"
 #include "comm.h"
@@ -24,6 +25,7 @@ using namespace LAMMPS_NS;
 
 namespace {
 constexpr int n_packed = 5;    // ID, type and position of an atom
+constexpr int nap_us = 50;
 }
 
 void FixPosterion::setup(int vflag)
@@ -53,13 +55,36 @@ void FixPosterion::ask()
   const bool complete = collect();
 
   if (comm->me == 0 && complete) evaluate();
-  MPI_Bcast(&answer, sizeof(answer), MPI_BYTE, 0, world);
+  tell(&answer, sizeof(answer));
   if (answer.failed) error->all(FLERR, std::string("fix posterion: ") + answer.message);
   MPI_Bcast(&n_atoms, 1, MPI_INT, 0, world);
   forces.resize(3 * static_cast<size_t>(n_atoms));
   spread.resize(n_atoms);
   MPI_Bcast(forces.data(), 3 * n_atoms, MPI_DOUBLE, 0, world);
   MPI_Bcast(spread.data(), n_atoms, MPI_DOUBLE, 0, world);
+}
+
+// Tell all processes what the first one has. The others sleep meanwhile: MPI would let them spin
+// for as long as the service evaluates, which may need the very cores.
+void FixPosterion::tell(void *bytes, int n_bytes)
+{
+#ifdef MPI_STUBS
+  MPI_Bcast(bytes, n_bytes, MPI_BYTE, 0, world);
+#else
+  MPI_Request request;
+  int done = 0;
+
+  MPI_Ibcast(bytes, n_bytes, MPI_BYTE, 0, world, &request);
+  if (comm->me == 0) {
+    MPI_Wait(&request, MPI_STATUS_IGNORE);
+    return;
+  }
+  for (;;) {
+    MPI_Test(&request, &done, MPI_STATUS_IGNORE);
+    if (done) return;
+    std::this_thread::sleep_for(std::chrono::microseconds(nap_us));
+  }
+#endif
 }
 
 // Bring all atoms to the first process. It returns whether they can be asked about.

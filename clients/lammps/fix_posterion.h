@@ -38,6 +38,7 @@ class FixPosterion : public Fix {
   const char *setting(int, char **, int);
   void ask();
   bool collect();
+  void tell(void *bytes, int n_bytes);
   void evaluate();
   bool open(const std::vector<int> &found);
   void fail(const std::string &);
