@@ -1,10 +1,13 @@
 """The benchmark of latency asks real services, and compares each with its own floor."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from benchmarks.latency import null_stage
-from benchmarks.latency_cases import Contender, grid, table, take_turns
+from benchmarks.latency_cases import Contender, compiled_library, grid, table, take_turns
+from posterion_client.selftest._native import Build
 
 
 def test_a_quick_run_asks_every_path_of_the_service() -> None:
@@ -12,10 +15,22 @@ def test_a_quick_run_asks_every_path_of_the_service() -> None:
     floors = {f"floor {encoding} 9" for encoding in ("msgpack", "json")}
     raw = {f"in-process {kind} 9" for kind in ("msgpack", "json", "frame", "session")}
     library = {f"in-process, client library {encoding} 9" for encoding in ("msgpack", "json")}
-    assert rows.keys() == floors | raw | library
+    runs = {f"in-process, MDSession over {way} 9" for way in ("websocket", "http")}
+    # The one in C is measured where it compiles.
+    compiled = {f"in-process, C client over {way} 9" for way in ("websocket", "http")}
+    assert rows.keys() - compiled == floors | raw | library | runs
+    assert len(rows.keys() & compiled) in (0, 2)
     for name, row in rows.items():
         assert isinstance(row, dict)
         assert ("of_the_floor" in row) == (name not in floors)
+
+
+def test_without_a_compiler_the_library_in_c_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert compiled_library(Build("c")) is None
+    assert "no C client here" in capsys.readouterr().err
 
 
 def test_ratios_are_taken_within_rounds() -> None:
