@@ -18,6 +18,7 @@ With `fix std all property/atom d_posterion_std` that of each atom's force can b
 """
 
 import argparse
+import signal
 from pathlib import Path
 
 from posterion_client._service_arguments import add_service_arguments, service_settings
@@ -56,6 +57,8 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         InvalidArgument: If the script has no place for the forces.
     """
+    # Ctrl-C ends LAMMPS as it does without Python, in the middle of a run too.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     settings = service_settings(arguments)
     with LammpsRun(arguments.elements, settings, arguments=arguments.lammps_arguments) as running:
         try:

