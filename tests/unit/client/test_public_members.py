@@ -19,7 +19,7 @@ def error_classes(root: type[PosterionError] = PosterionError) -> Iterator[type[
 
 def test_all_names_exactly_what_can_be_seen() -> None:
     # A submodule is an attribute once it has been imported.
-    others = {"ase", "ipi", "md", "selftest", "TYPE_CHECKING"}
+    others = {"ase", "ipi", "lammps", "md", "mdi", "selftest", "TYPE_CHECKING"}
     seen = {name for name in dir(posterion_client) if not name.startswith("_")} - others
     assert seen == set(posterion_client.__all__)
     assert all(hasattr(posterion_client, name) for name in seen)

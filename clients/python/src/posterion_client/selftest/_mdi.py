@@ -25,7 +25,8 @@ class MdiCode:
 
     Args:
         method: How they talk: ``MPI`` as two programs of one mpiexec, ``LINK`` with the engine
-            as a plugin, or ``TCP``; the default is MPI where the library was built with it.
+            as a plugin, or ``TCP``; the default is the first of LINK, MPI and TCP that the
+            library was built for. Programs that wait by MPI keep a core busy each.
     """
 
     name = "mdi"
@@ -34,7 +35,7 @@ class MdiCode:
 
     def __init__(self, *, method: Method | None = None) -> None:
         self.version = version("pymdi")
-        self._method: Method = method or ("MPI" if _has_mpi() else "TCP")
+        self._method: Method = method or _best_method()
 
     def run(self, job: Job) -> Trace:
         """Run a job; see `MDCode`."""
@@ -114,10 +115,11 @@ def _run_tcp(folder: Path, settings: list[str]) -> None:
 _RUNS = {"MPI": _run_mpi, "LINK": _run_link, "TCP": _run_tcp}
 
 
-def _has_mpi() -> bool:
-    """Whether the library MDI of this environment was linked to one of MPI."""
+def _best_method() -> Method:
+    """What the library MDI of this environment was built for, the leanest first."""
     found = importlib.util.find_spec("mdi")
-    if found is None or found.origin is None:
-        return False
-    library = Path(found.origin).with_name("libmdi.so")
-    return library.exists() and b"libmpi" in library.read_bytes()
+    library = Path("" if found is None else found.origin or "").with_name("libmdi.so")
+    content = library.read_bytes() if library.exists() else b""
+    if b"libmpi" not in content:
+        return "TCP"
+    return "LINK" if b"libpython" in content else "MPI"
