@@ -10,7 +10,8 @@ import os
 import socket
 import struct
 from dataclasses import dataclass, field
-from http.client import HTTPException, HTTPResponse
+from http.client import parse_headers
+from io import BytesIO
 from typing import Final
 
 import numpy as np
@@ -26,6 +27,7 @@ _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0
 _FINAL: Final = 0x80
 _LONGEST_MESSAGE: Final = 1 << 31
 _NO_CODE: Final = 1005
+_LONGEST_HEAD: Final = 1 << 16
 
 
 class ClosedError(ConnectionError):
@@ -171,14 +173,15 @@ def opened(endpoint: Endpoint, route: str, *, subprotocol: str) -> WebSocket:
     """
     connection = endpoint.connected()
     try:
-        _upgrade(connection, endpoint, endpoint.path(route), subprotocol)
+        beyond = _upgrade(connection, endpoint, endpoint.path(route), subprotocol)
     except BaseException:
         connection.close()
         raise
-    return WebSocket(connection)
+    return WebSocket(connection, [beyond] if beyond else [])
 
 
-def _upgrade(connection: socket.socket, endpoint: Endpoint, path: str, subprotocol: str) -> None:
+def _upgrade(connection: socket.socket, endpoint: Endpoint, path: str, subprotocol: str) -> bytes:
+    """Shake hands; what came behind the answer belongs to the WebSocket."""
     key = base64.b64encode(os.urandom(16))
     fields = {
         "Host": endpoint.authority,
@@ -192,23 +195,44 @@ def _upgrade(connection: socket.socket, endpoint: Endpoint, path: str, subprotoc
     }
     lines = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
     connection.sendall("\r\n".join([*lines, "", ""]).encode())
-    response = HTTPResponse(connection, method="GET")
-    try:
-        response.begin()
-        said = {name.lower(): value for name, value in response.getheaders()}
-        content = b"" if response.status == 101 else response.read(1 << 16)
-    except HTTPException as error:
-        raise ConnectionError(f"no answer of HTTP: {error}") from error
-    finally:
-        response.close()
-    answer = Answer(
-        url=f"{endpoint.url}{path}", status=response.status, headers=said, content=content
-    )
+    answer, beyond = _answer(connection, f"{endpoint.url}{path}")
     if answer.status != 101:
         refused = error_of_answer(answer)
         if answer.status >= 500 and refused is not None:
             raise refused
         raise UpgradeRefusedError(answer)
     proof = base64.b64encode(hashlib.sha1(key + _ACCEPT_SALT).digest()).decode()  # noqa: S324
-    if said.get("sec-websocket-accept") != proof:
+    if answer.headers.get("sec-websocket-accept") != proof:
         raise UpgradeRefusedError(answer)
+    return beyond
+
+
+def _answer(connection: socket.socket, url: str) -> tuple[Answer, bytes]:
+    """Read an answer's head, and its body unless it is the beginning of a WebSocket."""
+    received = b""
+    while b"\r\n\r\n" not in received:
+        received += _more(connection)
+        if len(received) > _LONGEST_HEAD:
+            raise ConnectionError("no answer of HTTP: its head has no end")
+    head, _, beyond = received.partition(b"\r\n\r\n")
+    line, _, fields = head.partition(b"\r\n")
+    words = line.split()
+    if len(words) < 2 or not words[0].startswith(b"HTTP/1.") or not words[1].isdigit():
+        raise ConnectionError(f"no answer of HTTP: {line[:80]!r}")
+    said = parse_headers(BytesIO(fields + b"\r\n\r\n"))
+    headers = {name.lower(): value for name, value in said.items()}
+    status, body = int(words[1]), b""
+    if status != 101:
+        length = headers.get("content-length", "0")
+        wanted = min(int(length) if length.isdigit() else 0, _LONGEST_HEAD)
+        while len(beyond) < wanted:
+            beyond += _more(connection)
+        body, beyond = beyond, b""
+    return Answer(url=url, status=status, headers=headers, content=body), beyond
+
+
+def _more(connection: socket.socket) -> bytes:
+    chunk = connection.recv(1 << 16)
+    if not chunk:
+        raise ConnectionError("cut before the answer was complete")
+    return chunk
