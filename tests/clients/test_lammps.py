@@ -10,45 +10,25 @@ import pytest
 
 from posterion_client import Client, Structure
 from tests.support.certificates import certificate_of, deviation
+from tests.support.lammps_scripts import TRICLINIC, rows
 from tests.support.md_codes import environment_python, run_in_environment
 from tests.support.services import Service, running_service
 
 pytestmark = pytest.mark.clients
 
-TRICLINIC = """
-units {units}
-boundary p p p
-atom_style atomic
-atom_modify map array
-box tilt large
-region box prism 0 6.8 0 5.8 0 5.2 1.1 0.7 -0.6 units box
-create_box 3 box
-mass 1 12.011
-mass 2 1.008
-mass 3 15.999
-create_atoms 3 single 4.36 2.58 2.60
-create_atoms 1 single 3.19 1.78 2.60
-create_atoms 2 single 4.33 3.17 3.40
-create_atoms 1 single 1.94 2.65 2.60
-create_atoms 2 single 1.04 2.02 2.60
-create_atoms 2 single 1.92 3.29 3.49
-create_atoms 2 single 1.92 3.29 1.71
-create_atoms 2 single 3.20 1.14 3.49
-create_atoms 2 single 3.20 1.14 1.71
-pair_style zero 2.0 nocoeff
-pair_coeff * *
-velocity all create 300.0 4711 loop geom
+SCRIPT = (
+    TRICLINIC
+    + """
 fix posterion all external pf/callback 1 1
 fix std all property/atom d_posterion_std
 """
+)
 
 THERMO = """
 thermo 10
 thermo_modify norm no format float %.12g
 thermo_style custom step pe etotal press pxy f_posterion[1] f_posterion[2] f_posterion[4]
 """
-
-_ROW = re.compile(r"^ +(\d+)((?: +[-+.\deE]+)+) *$")
 
 
 def run_script(
@@ -69,12 +49,6 @@ def run_script(
     return run_in_environment("lammps", ["-c", launcher, *program], cwd=folder)
 
 
-def rows(output: str) -> np.ndarray:
-    """The numbers that thermo printed."""
-    found = (_ROW.match(line) for line in output.splitlines())
-    return np.array([[float(match[1]), *map(float, match[2].split())] for match in found if match])
-
-
 def test_it_is_certified(bundled_service: Service, tmp_path: Path) -> None:
     certificate = certificate_of("lammps", bundled_service.url, tmp_path)
     assert deviation(certificate, "total energy against ASE") <= 1e-6
@@ -82,7 +56,7 @@ def test_it_is_certified(bundled_service: Service, tmp_path: Path) -> None:
 
 
 def test_two_ranks_print_what_one_prints(bundled_service: Service, tmp_path: Path) -> None:
-    text = TRICLINIC.format(units="metal") + THERMO + "timestep 0.0005\nfix nve all nve\nrun 50\n"
+    text = SCRIPT.format(units="metal") + THERMO + "timestep 0.0005\nfix nve all nve\nrun 50\n"
     outputs = []
     for ranks in (1, 2):
         done = run_script(
@@ -96,7 +70,7 @@ def test_two_ranks_print_what_one_prints(bundled_service: Service, tmp_path: Pat
 
 def test_a_rank_may_have_no_atoms(bundled_service: Service, tmp_path: Path) -> None:
     """All atoms lie in one half of the box."""
-    text = TRICLINIC.format(units="metal").replace("0 6.8 0 5.8 0 5.2", "0 30 0 5.8 0 5.2")
+    text = SCRIPT.format(units="metal").replace("0 6.8 0 5.8 0 5.2", "0 30 0 5.8 0 5.2")
     text += THERMO + "timestep 0.0005\nfix nve all nve\nrun 20\n"
     outputs = []
     for ranks in (1, 2):
@@ -112,9 +86,7 @@ def test_a_rank_may_have_no_atoms(bundled_service: Service, tmp_path: Path) -> N
 def test_real_units_are_the_same_physics(bundled_service: Service, tmp_path: Path) -> None:
     found = {}
     for units, step, kcal in (("metal", 0.0005, 1.0), ("real", 0.5, 23.060549)):
-        text = (
-            TRICLINIC.format(units=units) + THERMO + f"timestep {step}\nfix nve all nve\nrun 20\n"
-        )
+        text = SCRIPT.format(units=units) + THERMO + f"timestep {step}\nfix nve all nve\nrun 20\n"
         done = run_script(text, bundled_service.url, tmp_path, "--precision", "float64")
         assert done.returncode == 0, done.stdout + done.stderr
         found[units] = rows(done.stdout)
@@ -136,7 +108,7 @@ def test_real_units_are_the_same_physics(bundled_service: Service, tmp_path: Pat
 def test_it_drives_other_ensembles_and_minimisers(
     bundled_service: Service, tmp_path: Path, how: str
 ) -> None:
-    text = TRICLINIC.format(units="metal") + THERMO + how + "\n"
+    text = SCRIPT.format(units="metal") + THERMO + how + "\n"
     done = run_script(text, bundled_service.url, tmp_path, ranks=2)
     assert done.returncode == 0, done.stdout + done.stderr
     energies = rows(done.stdout)[:, 1]
@@ -148,7 +120,7 @@ def test_it_drives_other_ensembles_and_minimisers(
 def test_uncertainty_per_atom_is_the_services(bundled_service: Service, tmp_path: Path) -> None:
     dump = "dump d all custom 1 out.dump id type x y z d_posterion_std\n"
     dump += "dump_modify d sort id format float %.12g\nrun 0\n"
-    text = TRICLINIC.format(units="metal") + THERMO + dump
+    text = SCRIPT.format(units="metal") + THERMO + dump
     done = run_script(text, bundled_service.url, tmp_path, "--precision", "float64", ranks=2)
     assert done.returncode == 0, done.stdout + done.stderr
     lines = (tmp_path / "out.dump").read_text().splitlines()
@@ -171,7 +143,7 @@ def test_uncertainty_per_atom_is_the_services(bundled_service: Service, tmp_path
 def test_a_flag_halts_the_run_at_its_step(bundled_service: Service, tmp_path: Path) -> None:
     """The O-H bond is stretched slowly, until a flag is raised."""
     text = (
-        TRICLINIC.format(units="metal")
+        SCRIPT.format(units="metal")
         + THERMO.replace("thermo 10", "thermo 1")
         + "velocity all set 0 0 0\ngroup h id 3\nvelocity h set 0.0 0.0 20.0\n"
         "fix move all nve/noforce\ntimestep 0.001\nvariable level equal f_posterion[4]\n"
@@ -218,7 +190,7 @@ class TestFailures:
         arguments: tuple[str, ...],
         said: str,
     ) -> None:
-        text = TRICLINIC.format(units="metal") + self.RUN
+        text = SCRIPT.format(units="metal") + self.RUN
         done = run_script(text, bundled_service.url, tmp_path, *arguments, ranks=ranks)
         assert done.returncode != 0
         log = (tmp_path / "log.lammps").read_text()
@@ -228,7 +200,7 @@ class TestFailures:
 
     def test_atoms_are_lost_between_runs(self, bundled_service: Service, tmp_path: Path) -> None:
         text = (
-            TRICLINIC.format(units="metal")
+            SCRIPT.format(units="metal")
             + self.RUN
             + "group gone id 9\ndelete_atoms group gone compress yes\nrun 5\n"
         )
@@ -242,21 +214,21 @@ class TestFailures:
         assert "fix posterion all external pf/callback 1 1" in done.stderr
 
     def test_other_units(self, bundled_service: Service, tmp_path: Path) -> None:
-        done = run_script(TRICLINIC.format(units="si"), bundled_service.url, tmp_path)
+        done = run_script(SCRIPT.format(units="si"), bundled_service.url, tmp_path)
         assert done.returncode == 2
         assert "units must be metal or real" in done.stderr
 
     def test_a_wrong_command_ends_with_its_own_error(
         self, bundled_service: Service, tmp_path: Path
     ) -> None:
-        text = TRICLINIC.format(units="metal") + "nonsense\n"
+        text = SCRIPT.format(units="metal") + "nonsense\n"
         done = run_script(text, bundled_service.url, tmp_path)
         assert done.returncode == 1
         assert "Unknown command: nonsense" in done.stdout + done.stderr
 
 
 def test_a_restart_of_the_service_is_waited_out(tmp_path: Path) -> None:
-    text = TRICLINIC.format(units="metal") + THERMO + "fix nve all nve\ntimestep 0.0005\nrun 400\n"
+    text = SCRIPT.format(units="metal") + THERMO + "fix nve all nve\ntimestep 0.0005\nrun 400\n"
     options = ("--in-process", "--device", "cpu")
     with running_service(*options) as first:
         url = first.url

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.clients.test_lammps import TRICLINIC, rows, run_script
+from tests.clients.test_lammps import SCRIPT, run_script
+from tests.support.lammps_scripts import rows
 from tests.support.services import Service
 
 pytestmark = pytest.mark.clients
@@ -14,7 +15,7 @@ pytestmark = pytest.mark.clients
 
 def test_pressures_of_boxes_that_are_not_periodic(bundled_service: Service, tmp_path: Path) -> None:
     """In free space the virial is that of the forces; a slab has none, and the log says so."""
-    free = TRICLINIC.format(units="metal").replace("boundary p p p", "boundary f f f")
+    free = SCRIPT.format(units="metal").replace("boundary p p p", "boundary f f f")
     free = re.sub("region box .*", "region box block -9 15 -9 15 -9 15 units box", free)
     more = "compute virial all pressure NULL virial\nthermo_style custom step pe c_virial[*]\n"
     more += "thermo_modify format float %.12g\n"

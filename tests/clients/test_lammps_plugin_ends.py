@@ -11,7 +11,8 @@ import pytest
 
 from posterion_client.selftest._native import Build
 from tests.support.fake_backend import OLDER, STABLE, SpringBackend
-from tests.support.lammps_plugin import NVE, errors, rows, run_lmp, script
+from tests.support.lammps_plugin import NVE, errors, run_lmp, script
+from tests.support.lammps_scripts import rows
 from tests.support.md_codes import environment_python
 from tests.support.native_jobs import SlowSprings
 from tests.support.spring_service import spring_service

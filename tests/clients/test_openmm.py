@@ -127,10 +127,10 @@ print(json.dumps(found))
 """
 
 _FAILING = """
-symbol, halt_on = sys.argv[2], sys.argv[3] or None
+symbol, halt = sys.argv[2], sys.argv[3] or "never"
 number = app.Element.getBySymbol(symbol).atomic_number
 settings = Settings(
-    numbers=(number, 1), url=url, halt_on=halt_on, retry_s=0.0, digest=sys.argv[4] or None
+    numbers=(number, 1), url=url, halt=halt, retry_s=0.0, digest=sys.argv[4] or None
 )
 system = openmm.System()
 system.addParticle(16.0)
@@ -189,7 +189,7 @@ def test_a_bias_steers_the_uncertainty_and_conserves_energy(
 
 
 @pytest.mark.parametrize(
-    ("symbol", "halt_on", "digest", "said"),
+    ("symbol", "halt", "digest", "said"),
     [
         ("Xe", "", "", "posterion: unsupported-element: bank ethanol knows"),
         ("O", "failed", "", "posterion: flags "),
@@ -197,11 +197,11 @@ def test_a_bias_steers_the_uncertainty_and_conserves_energy(
     ],
 )
 def test_it_ends_with_one_clear_line(
-    bundled_service: Service, tmp_path: Path, symbol: str, halt_on: str, digest: str, said: str
+    bundled_service: Service, tmp_path: Path, symbol: str, halt: str, digest: str, said: str
 ) -> None:
     done = run_in_environment(
         "openmm",
-        ["-c", _PREPARED + _FAILING, bundled_service.url, symbol, halt_on, digest],
+        ["-c", _PREPARED + _FAILING, bundled_service.url, symbol, halt, digest],
         cwd=tmp_path,
     )
     assert done.returncode != 0

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.md_codes import run_in_environment
 from tests.support.spring_service import spring_service
 from tests.support.waiting import until
 from tests.support.watched_runs import RenewedBackend, WatchedRun
@@ -47,7 +48,7 @@ def run_of(folder: Path, url: str, settings: str = WATER) -> WatchedRun:
         ("numbers=(92, 1, 1)", "posterion: unsupported-element"),
         ("numbers=(8, 1)", "positions must have shape (1, 2, 3), got (1, 3, 3)"),
         (f"{WATER}, model='no'", "posterion: unknown-model"),
-        (f"{WATER}, halt_on='later'", "halt_on must be"),
+        (f"{WATER}, halt='later'", "halt must be"),
         (f"{WATER}, transport='pigeon'", "transport must be one of"),
     ],
 )
@@ -88,3 +89,19 @@ def test_another_sample_set_is_not_gone_on_with(tmp_path: Path) -> None:
         line = run.failure()
     assert "posterion: version-moved" in line
     assert "cannot go on with another potential" in line
+
+
+def test_settings_are_read_from_our_own_pickles_only(tmp_path: Path) -> None:
+    """OpenMM unpickles what a System's XML holds; we do not add to that."""
+    program = (
+        "import io, pickle\n"
+        "from posterion_client.openmm import Settings\n"
+        "from posterion_client.openmm._forces import _Ours\n"
+        "from posterion_client.openmm._functions import Energy\n"
+        "ours = Energy(Settings(numbers=(8, 1)))\n"
+        "assert _Ours(io.BytesIO(pickle.dumps(ours))).load() == ours\n"
+        "_Ours(io.BytesIO(pickle.dumps(print))).load()\n"
+    )
+    done = run_in_environment("openmm", ["-c", program], cwd=tmp_path)
+    assert done.returncode != 0
+    assert "a force of Posterion does not need builtins.print" in done.stderr.splitlines()[-1]

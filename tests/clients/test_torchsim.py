@@ -57,11 +57,11 @@ from torch_sim.io import atoms_to_state
 from posterion_client import RetryPolicy
 from posterion_client.torchsim import PosterionModel
 
-url, symbol, halt_on = sys.argv[1:]
+url, symbol, halt = sys.argv[1:]
 state = atoms_to_state(
     [Atoms(symbol + "H", positions=[[0, 0, 0], [0, 0, 1.1]])], torch.device("cpu"), torch.float64
 )
-PosterionModel(url, halt_on=halt_on, retry=RetryPolicy(budget_s=0.0))(state)
+PosterionModel(url, halt=halt, retry=RetryPolicy(budget_s=0.0))(state)
 """
 
 
@@ -81,17 +81,17 @@ def test_eight_systems_are_one_request_per_step(bundled_service: Service, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("symbol", "halt_on", "said"),
+    ("symbol", "halt", "said"),
     [
         ("Xe", "failed", "unsupported-element"),
         ("O", "failed", "flags of systems [0]: "),
     ],
 )
 def test_it_ends_with_one_clear_line(
-    bundled_service: Service, tmp_path: Path, symbol: str, halt_on: str, said: str
+    bundled_service: Service, tmp_path: Path, symbol: str, halt: str, said: str
 ) -> None:
     done = run_in_environment(
-        "torchsim", ["-c", _FAILING, bundled_service.url, symbol, halt_on], cwd=tmp_path
+        "torchsim", ["-c", _FAILING, bundled_service.url, symbol, halt], cwd=tmp_path
     )
     assert done.returncode != 0
     assert said in done.stderr.splitlines()[-1]

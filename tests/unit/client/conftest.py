@@ -8,6 +8,8 @@ from ase import Atoms
 
 from posterion_client import Client, RetryPolicy
 from posterion_client.ase import PosterionCalculator
+from tests.support.fake_backend import SpringBackend
+from tests.support.spring_service import SpringService, spring_service
 from tests.unit.client.examples import molecule
 from tests.unit.client.loopback import Server
 from tests.unit.client.stand_in import (
@@ -42,3 +44,18 @@ def server() -> Iterator[Server]:
         server.finished.set()
         server.shutdown()
         thread.join(10)
+
+
+@pytest.fixture(scope="module")
+def springs() -> Iterator[SpringService]:
+    """The product's own application over springs, on a real socket."""
+    with spring_service() as running:
+        yield running
+
+
+@pytest.fixture
+def backend(springs: SpringService) -> Iterator[SpringBackend]:
+    """What answers behind it; behaves again after each test."""
+    yield springs.backend
+    springs.backend.failure = springs.backend.poison = None
+    springs.backend.structure_failures.clear()

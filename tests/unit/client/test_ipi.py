@@ -11,6 +11,7 @@ import pytest
 
 from posterion_client import InvalidArgument, RetryPolicy, SampleOutputs, UncertaintyExceeded
 from posterion_client._cli.main import main
+from posterion_client._halting import halting_flags
 from posterion_client.ipi import pes_path
 from posterion_client.ipi._beads import BeadAnswer
 from posterion_client.ipi._evaluator import (
@@ -18,7 +19,6 @@ from posterion_client.ipi._evaluator import (
     FloatArray,
     Result,
     calibration_notice,
-    halting_flags,
     result_of,
 )
 from posterion_client.ipi._settings import read_settings
@@ -154,7 +154,12 @@ class TestUnits:
         ("halt", "codes"), [("never", ()), ("failed", ("b",)), ("candidate", ("b", "a"))]
     )
     def test_halting_flags(self, halt: str, codes: tuple[str, ...]) -> None:
-        assert halting_flags(ANSWER, halt) == codes  # type: ignore[arg-type] # one of three
+        found = halting_flags(
+            halt,  # type: ignore[arg-type] # one of three
+            candidate=ANSWER.candidate_flags,
+            failed=ANSWER.failed_flags,
+        )
+        assert found == codes
 
 
 class TestEvaluator:

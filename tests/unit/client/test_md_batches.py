@@ -1,7 +1,6 @@
 """Structures of several sizes in one request."""
 
 import itertools
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -12,31 +11,20 @@ from posterion.structures.structure import Structure
 from posterion_client import InvalidArgument, InvalidStructure, NonFiniteResult
 from posterion_client.md import BatchSession
 from tests.support.fake_backend import STABLE, SpringBackend, spring_prediction
-from tests.support.spring_service import SpringService, spring_service
+from tests.support.spring_service import SpringService
 from tests.unit.client.md_cases import NUMBERS, POSITIONS
-
-
-@pytest.fixture(scope="module")
-def service() -> Iterator[SpringService]:
-    with spring_service() as running:
-        yield running
-
-
-@pytest.fixture
-def backend(service: SpringService) -> SpringBackend:
-    return service.backend
 
 
 class TestBatchSession:
     """Structures of several sizes in one request."""
 
     def test_it_answers_concatenated_arrays(
-        self, service: SpringService, backend: SpringBackend
+        self, springs: SpringService, backend: SpringBackend
     ) -> None:
         numbers = np.concatenate([NUMBERS, NUMBERS[:2]])
         positions = np.concatenate([POSITIONS, POSITIONS[:2] + 0.3])
         before = len(backend.calls)
-        with BatchSession(url=service.url) as session:
+        with BatchSession(url=springs.url) as session:
             found = session.evaluate(numbers, positions, [3, 2])
             assert session.digest == STABLE
         assert len(backend.calls) == before + 1
@@ -57,24 +45,21 @@ class TestBatchSession:
             assert found.flags[place] == tuple(flag.code for flag in right.flags)
 
     def test_the_structure_in_error_is_named(
-        self, service: SpringService, backend: SpringBackend
+        self, springs: SpringService, backend: SpringBackend
     ) -> None:
         backend.structure_failures[2] = ServiceNonFinite("NaN")
-        try:
-            with BatchSession(url=service.url) as session, pytest.raises(NonFiniteResult) as caught:
-                session.evaluate([1, 1, 1], [[0, 0, 0], [0, 0, 1], [0, 0, 2]], [1, 2])
-        finally:
-            backend.structure_failures.clear()
+        with BatchSession(url=springs.url) as session, pytest.raises(NonFiniteResult) as caught:
+            session.evaluate([1, 1, 1], [[0, 0, 0], [0, 0, 1], [0, 0, 2]], [1, 2])
         assert caught.value.index == 1
 
     @pytest.mark.parametrize("sizes", [[2], [4], [3, 0], [-1, 4]])
-    def test_sizes_must_add_up(self, service: SpringService, sizes: list[int]) -> None:
-        with BatchSession(url=service.url) as session, pytest.raises(InvalidArgument):
+    def test_sizes_must_add_up(self, springs: SpringService, sizes: list[int]) -> None:
+        with BatchSession(url=springs.url) as session, pytest.raises(InvalidArgument):
             session.evaluate(NUMBERS, POSITIONS, sizes)
 
-    def test_the_structure_that_is_not_finite_is_named(self, service: SpringService) -> None:
+    def test_the_structure_that_is_not_finite_is_named(self, springs: SpringService) -> None:
         wrong = POSITIONS.copy()
         wrong[2, 1] = np.inf
-        with BatchSession(url=service.url) as session, pytest.raises(InvalidStructure) as caught:
+        with BatchSession(url=springs.url) as session, pytest.raises(InvalidStructure) as caught:
             session.evaluate(NUMBERS, wrong, [2, 1])
         assert caught.value.index == 1

@@ -2,7 +2,6 @@
 
 import socket
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -29,18 +28,6 @@ from tests.support.fake_backend import (
 from tests.support.spring_service import SpringService, spring_service
 from tests.unit.client.md_cases import NEVER, NUMBERS, POSITIONS, SOON, every_transport
 from tests.unit.client.stand_in import Pace
-
-
-@pytest.fixture(scope="module")
-def service() -> Iterator[SpringService]:
-    with spring_service() as running:
-        yield running
-
-
-@pytest.fixture
-def backend(service: SpringService) -> Iterator[SpringBackend]:
-    yield service.backend
-    service.backend.failure = service.backend.poison = None
 
 
 @every_transport
@@ -101,11 +88,11 @@ def test_a_run_never_goes_on_with_another_potential(
 
 @every_transport
 def test_errors_have_their_own_names(
-    service: SpringService, backend: SpringBackend, transport: Transport
+    springs: SpringService, backend: SpringBackend, transport: Transport
 ) -> None:
     def lone(number: int = 1, **settings: Any) -> None:  # noqa: ANN401 - of the session
         with MDSession(
-            [number], url=service.url, transport=transport, retry=NEVER, **settings
+            [number], url=springs.url, transport=transport, retry=NEVER, **settings
         ) as session:
             session.evaluate([[0, 0, 0]])
 
@@ -138,11 +125,11 @@ class _HealingPace(Pace):
 
 @every_transport
 def test_what_may_pass_is_waited_out(
-    service: SpringService, backend: SpringBackend, transport: Transport
+    springs: SpringService, backend: SpringBackend, transport: Transport
 ) -> None:
     backend.failure = Overloaded("too many wait")
     pace = _HealingPace(backend)
-    with MDSession([1], url=service.url, transport=transport, pacer=pace) as session:
+    with MDSession([1], url=springs.url, transport=transport, pacer=pace) as session:
         assert np.isfinite(session.evaluate([[0, 0, 1]]).energy)
     assert len(pace.slept) == 1
 

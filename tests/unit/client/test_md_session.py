@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -20,26 +19,14 @@ from tests.support.fake_backend import (
     SpringBackend,
     spring_prediction,
 )
-from tests.support.spring_service import SpringService, spring_service
+from tests.support.spring_service import SpringService
 from tests.unit.client.md_cases import CELL, NUMBERS, POSITIONS, every_transport
-
-
-@pytest.fixture(scope="module")
-def service() -> Iterator[SpringService]:
-    with spring_service() as running:
-        yield running
-
-
-@pytest.fixture
-def backend(service: SpringService) -> Iterator[SpringBackend]:
-    yield service.backend
-    service.backend.failure = service.backend.poison = None
 
 
 @every_transport
 @pytest.mark.parametrize("periodic", [True, False])
 def test_a_step_is_what_the_service_says(
-    service: SpringService,
+    springs: SpringService,
     transport: Transport,
     periodic: bool,
 ) -> None:
@@ -53,7 +40,7 @@ def test_a_step_is_what_the_service_says(
         EvaluationOptions(stress=True),
     )
     assert right.uncertainty is not None
-    with MDSession(NUMBERS, url=service.url, pbc=periodic, transport=transport) as session:
+    with MDSession(NUMBERS, url=springs.url, pbc=periodic, transport=transport) as session:
         found = session.evaluate(POSITIONS, CELL if periodic else None)
         assert (session.model, session.digest) == (MODEL, STABLE)
     assert found.energy == right.energy
@@ -74,7 +61,7 @@ def test_a_step_is_what_the_service_says(
 @every_transport
 @pytest.mark.parametrize("periodic", [True, False])
 def test_gradients_are_what_the_service_says(
-    service: SpringService,
+    springs: SpringService,
     transport: Transport,
     periodic: bool,
 ) -> None:
@@ -90,7 +77,7 @@ def test_gradients_are_what_the_service_says(
     assert right is not None
     with MDSession(
         NUMBERS,
-        url=service.url,
+        url=springs.url,
         pbc=periodic,
         transport=transport,
         gradient_of="energy_epistemic",
@@ -111,15 +98,15 @@ def test_gradients_are_what_the_service_says(
 
 @every_transport
 def test_images_are_one_request(
-    service: SpringService, backend: SpringBackend, transport: Transport
+    springs: SpringService, backend: SpringBackend, transport: Transport
 ) -> None:
     images = POSITIONS + 0.01 * np.arange(8)[:, None, None]
-    with MDSession(NUMBERS, url=service.url, n_images=8, transport=transport) as session:
+    with MDSession(NUMBERS, url=springs.url, n_images=8, transport=transport) as session:
         before = len(backend.calls)
         together = session.evaluate_images(images)
         assert len(backend.calls) == before + 1
         assert len(together) == 8
-    with MDSession(NUMBERS, url=service.url, transport=transport) as session:
+    with MDSession(NUMBERS, url=springs.url, transport=transport) as session:
         alone = [session.evaluate(image) for image in images]
     assert [each.energy for each in together] == [each.energy for each in alone]
     assert all(np.array_equal(a.forces, b.forces) for a, b in zip(together, alone, strict=True))
@@ -127,9 +114,9 @@ def test_images_are_one_request(
 
 @every_transport
 def test_the_same_positions_are_asked_about_once(
-    service: SpringService, backend: SpringBackend, transport: Transport
+    springs: SpringService, backend: SpringBackend, transport: Transport
 ) -> None:
-    with MDSession(NUMBERS, url=service.url, transport=transport) as session:
+    with MDSession(NUMBERS, url=springs.url, transport=transport) as session:
         first = session.evaluate(POSITIONS)
         asked = len(backend.calls)
         assert session.evaluate(POSITIONS.copy()) is first
@@ -138,8 +125,8 @@ def test_the_same_positions_are_asked_about_once(
         assert session.evaluate(POSITIONS + 0.1).energy != first.energy
 
 
-def test_a_cell_travels_only_when_it_changes(service: SpringService) -> None:
-    with MDSession(NUMBERS, url=service.url, pbc=True, transport="websocket") as session:
+def test_a_cell_travels_only_when_it_changes(springs: SpringService) -> None:
+    with MDSession(NUMBERS, url=springs.url, pbc=True, transport="websocket") as session:
         wide = session.evaluate(POSITIONS, CELL)
         same = session.evaluate(POSITIONS + 1e-3, CELL)
         narrow = session.evaluate(POSITIONS, 0.9 * CELL)
@@ -150,9 +137,9 @@ def test_a_cell_travels_only_when_it_changes(service: SpringService) -> None:
 
 
 @every_transport
-def test_uncertainty_comes_at_its_interval(service: SpringService, transport: Transport) -> None:
+def test_uncertainty_comes_at_its_interval(springs: SpringService, transport: Transport) -> None:
     with MDSession(
-        NUMBERS, url=service.url, transport=transport, uncertainty_interval=3
+        NUMBERS, url=springs.url, transport=transport, uncertainty_interval=3
     ) as session:
         given = [session.evaluate(POSITIONS + 0.01 * step).uncertainty for step in range(7)]
     assert [each is not None for each in given] == [step % 3 == 0 for step in range(7)]
@@ -166,18 +153,18 @@ def test_uncertainty_comes_at_its_interval(service: SpringService, transport: Tr
     ],
 )
 def test_wrong_shapes_are_refused_before_sending(
-    service: SpringService,
+    springs: SpringService,
     positions: np.ndarray,
     cell: np.ndarray | None,
     kind: type[Exception],
     said: str,
 ) -> None:
     with pytest.raises(kind, match=said):
-        MDSession(NUMBERS, url=service.url).evaluate(positions, cell)
+        MDSession(NUMBERS, url=springs.url).evaluate(positions, cell)
 
 
-def test_a_periodic_session_wants_a_cell(service: SpringService) -> None:
-    session = MDSession(NUMBERS, url=service.url, pbc=True)
+def test_a_periodic_session_wants_a_cell(springs: SpringService) -> None:
+    session = MDSession(NUMBERS, url=springs.url, pbc=True)
     with pytest.raises(InvalidStructure, match="cell"):
         session.evaluate(POSITIONS)
     with pytest.raises(InvalidArgument, match=r"\(1, 3, 3\)"):

@@ -2,7 +2,7 @@
 
 import logging
 from pathlib import Path
-from typing import Final, Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 from ase import Atoms
@@ -12,12 +12,10 @@ from ase.io import write
 from posterion_client._ase_calculator import PosterionCalculator
 from posterion_client._ase_edge import STANDARD_DEVIATIONS, named_value
 from posterion_client._errors import InvalidArgument
-from posterion_client._halting import UncertaintyExceeded
+from posterion_client._halting import Halt, UncertaintyExceeded, check_halt, halting_flags
 from posterion_client._results import Flag, ModelIdentity, Uncertainty
 
 logger = logging.getLogger("posterion_client")
-
-_HALTS_AT: Final = {"never": (), "failed": ("failed",), "candidate": ("failed", "candidate")}
 
 
 class Steps(Protocol):
@@ -50,14 +48,13 @@ class UncertaintyObserver:
         self,
         atoms: Atoms,
         *,
-        halt: Literal["never", "candidate", "failed"] = "failed",
+        halt: Halt = "failed",
         path: str | Path | None = None,
         steps: Steps | None = None,
     ) -> None:
-        if halt not in _HALTS_AT:
-            raise InvalidArgument(f"halt must be one of {list(_HALTS_AT)}, got {halt!r}")
+        check_halt(halt)
         self._atoms = atoms
-        self._halts_at = _HALTS_AT[halt]
+        self._halt = halt
         self._path = path
         self._steps = steps
         self._n_calls = 0
@@ -85,9 +82,13 @@ class UncertaintyObserver:
         logger.warning("step %d: %s", step, said)
         if self._path is not None:
             self._keep(calculator, step, self._path)
-        if any(flag.severity in self._halts_at for flag in calculator.flags):
-            codes = [flag.code for flag in calculator.flags]
-            raise UncertaintyExceeded(f"ended at step {step}: {said}", flags=codes)
+        codes = {
+            severity: [flag.code for flag in calculator.flags if flag.severity == severity]
+            for severity in ("candidate", "failed")
+        }
+        found = halting_flags(self._halt, candidate=codes["candidate"], failed=codes["failed"])
+        if found:
+            raise UncertaintyExceeded(f"ended at step {step}: {said}", flags=found)
 
     def _keep(self, calculator: PosterionCalculator, step: int, path: str | Path) -> None:
         """Append a copy: the atoms of the run stay as they are."""

@@ -1,8 +1,8 @@
 """The settings that every command for an MD code shares: whom to ask, and for how long."""
 
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, Namespace, _ActionsContainer, _ArgumentGroup
 from collections.abc import Mapping
-from typing import TypedDict
+from typing import TypedDict, get_args
 
 from posterion_client._errors import InvalidArgument
 from posterion_client._retry import RetryPolicy
@@ -24,26 +24,29 @@ class ServiceSettings(TypedDict):
     headers: Mapping[str, str]
 
 
-def add_service_arguments(parser: ArgumentParser) -> None:
-    """Declare the options that `service_settings` reads.
+def add_service_arguments(
+    parser: ArgumentParser, *, retry_s: float = MD_RETRY.budget_s
+) -> _ArgumentGroup:
+    """Declare the options that say whom to ask, and for how long.
 
     Args:
-        parser: Of a command that runs an MD code.
+        parser: Of a command.
+        retry_s: Default of ``--retry-s``, seconds.
+
+    Returns:
+        Their group.
     """
     group = parser.add_argument_group("service")
     group.add_argument("--url", help="address; default: $POSTERION_URL, http://127.0.0.1:8000")
     group.add_argument("--model", help="which model; default: the service's")
     group.add_argument("--version", help="version, digest or alias of the model")
-    group.add_argument("--digest", help="sample set that must answer, e.g. of an earlier run")
-    group.add_argument("--precision", choices=("float32", "float64"), default="float32")
-    group.add_argument("--charge", type=int, default=0, metavar="N")
-    group.add_argument("--spin-multiplicity", type=int, default=1, metavar="N", help="2S + 1")
     group.add_argument(
         "--retry-s",
         type=float,
-        default=MD_RETRY.budget_s,
+        default=retry_s,
         metavar="S",
-        help="wait so long for a service that does not answer; default: %(default)s",
+        help="wait so long for a service that does not answer, 0 = not at all; default: "
+        "%(default)s",
     )
     group.add_argument(
         "--timeout-s",
@@ -59,16 +62,44 @@ def add_service_arguments(parser: ArgumentParser) -> None:
         metavar="'NAME: VALUE'",
         help="sent with every request; may be repeated",
     )
+    return group
 
 
-def service_settings(arguments: Namespace) -> ServiceSettings:
-    """What was given for the options of `add_service_arguments`.
+def add_run_arguments(parser: ArgumentParser) -> None:
+    """Declare the options that `service_settings` reads.
+
+    Args:
+        parser: Of a command that runs an MD code.
+    """
+    group = add_service_arguments(parser)
+    group.add_argument("--digest", help="sample set that must answer, e.g. of an earlier run")
+    add_precision(group)
+    group.add_argument("--charge", type=int, default=0, metavar="N")
+    group.add_argument("--spin-multiplicity", type=int, default=1, metavar="N", help="2S + 1")
+
+
+def add_precision(group: _ActionsContainer) -> None:
+    """Declare ``--precision``.
+
+    Args:
+        group: Or the parser itself.
+    """
+    group.add_argument(
+        "--precision",
+        choices=get_args(Precision),
+        default="float32",
+        help="float64 evaluates with the slower reference engine",
+    )
+
+
+def headers_of(arguments: Namespace) -> dict[str, str]:
+    """What ``--header`` said.
 
     Args:
         arguments: Parsed.
 
     Raises:
-        InvalidArgument: If a value is wrong.
+        InvalidArgument: If one is no header.
     """
     headers = {}
     for header in arguments.header:
@@ -76,6 +107,18 @@ def service_settings(arguments: Namespace) -> ServiceSettings:
         if not colon or not name.strip():
             raise InvalidArgument(f"--header must look like 'Name: value', got {header!r}")
         headers[name.strip()] = value.strip()
+    return headers
+
+
+def service_settings(arguments: Namespace) -> ServiceSettings:
+    """What was given for the options of `add_run_arguments`.
+
+    Args:
+        arguments: Parsed.
+
+    Raises:
+        InvalidArgument: If a value is wrong.
+    """
     return ServiceSettings(
         url=arguments.url,
         model=arguments.model,
@@ -86,7 +129,7 @@ def service_settings(arguments: Namespace) -> ServiceSettings:
         spin_multiplicity=arguments.spin_multiplicity,
         retry=RetryPolicy(budget_s=arguments.retry_s),
         timeout_s=arguments.timeout_s,
-        headers=headers,
+        headers=headers_of(arguments),
     )
 
 

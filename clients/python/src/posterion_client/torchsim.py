@@ -19,7 +19,7 @@ from torch_sim.state import SimState
 from torch_sim.typing import MemoryScaling
 
 from posterion_client._errors import InvalidArgument
-from posterion_client._halting import UncertaintyExceeded
+from posterion_client._halting import Halt, UncertaintyExceeded, check_halt, halting_flags
 from posterion_client._retry import RetryPolicy
 from posterion_client.md import BatchEvaluation, BatchSession, Precision
 
@@ -48,8 +48,7 @@ class PosterionModel(ModelInterface):  # type: ignore[misc] # TorchSim is not in
             cell filters. Systems must then be periodic.
         precision: ``float64`` evaluates with the slower reference engine.
         n_samples: Evaluate only the first n samples.
-        halt_on: ``failed`` or ``candidate``: end the run when a flag of this severity, or a
-            worse one, is raised; None = never.
+        halt: End the run at flags of this severity, ``candidate`` or ``failed``, or a worse one.
         dtype: Of the tensors that are returned.
         device: Of the tensors that are returned.
         retry: How long a step is sent again; default is ten minutes.
@@ -68,21 +67,20 @@ class PosterionModel(ModelInterface):  # type: ignore[misc] # TorchSim is not in
         stress: bool = False,
         precision: Precision = "float32",
         n_samples: int | None = None,
-        halt_on: str | None = None,
+        halt: Halt = "never",
         dtype: torch.dtype = torch.float64,
         device: torch.device | str = "cpu",
         retry: RetryPolicy | None = None,
     ) -> None:
         super().__init__()
-        if halt_on not in (None, "candidate", "failed"):
-            raise InvalidArgument(f"halt_on must be 'candidate', 'failed' or None, got {halt_on!r}")
+        check_halt(halt)
         self._device = torch.device(device)
         self._dtype = dtype
         self._compute_stress = stress
         self._compute_forces = True
         # The service batches by what its device holds; here only arrays are kept.
         self._memory_scales_with: MemoryScaling = "n_atoms"
-        self._halt_on = halt_on
+        self._halt = halt
         self._session = BatchSession(
             url=url,
             model=model,
@@ -128,7 +126,7 @@ class PosterionModel(ModelInterface):  # type: ignore[misc] # TorchSim is not in
 
         Raises:
             InvalidArgument: If stress is wanted of systems that are not periodic.
-            UncertaintyExceeded: If ``halt_on`` says so.
+            UncertaintyExceeded: If ``halt`` says so.
             PosterionError: If the service cannot answer.
         """
         asked = _state(state) if isinstance(state, Mapping) else state
@@ -153,16 +151,17 @@ class PosterionModel(ModelInterface):  # type: ignore[misc] # TorchSim is not in
         self._session.close()
 
     def _judge(self, found: BatchEvaluation) -> None:
-        if self._halt_on is None:
-            return
-        worst = found.failed
-        if self._halt_on == "candidate":
-            worst = np.array([bool(flags) for flags in found.flags])
-        if worst.any():
-            systems = [int(system) for system in np.flatnonzero(worst)]
-            flags = sorted({code for system in systems for code in found.flags[system]})
+        ended = {
+            system: halting_flags(
+                self._halt, candidate=() if failed else flags, failed=flags if failed else ()
+            )
+            for system, (flags, failed) in enumerate(zip(found.flags, found.failed, strict=True))
+        }
+        systems = [system for system, flags in ended.items() if flags]
+        if systems:
+            codes = sorted({code for flags in ended.values() for code in flags})
             raise UncertaintyExceeded(
-                f"flags of systems {systems}: {', '.join(flags)}", flags=flags
+                f"flags of systems {systems}: {', '.join(codes)}", flags=codes
             )
 
     def _tensors(self, found: BatchEvaluation) -> dict[str, torch.Tensor]:

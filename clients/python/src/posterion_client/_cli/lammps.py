@@ -21,7 +21,7 @@ import argparse
 import signal
 from pathlib import Path
 
-from posterion_client._service_arguments import add_service_arguments, service_settings
+from posterion_client._service_arguments import add_run_arguments, service_settings
 from posterion_client.lammps import LammpsRun
 
 
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--elements", nargs="+", required=True, help="symbol of each atom type, in order"
     )
-    add_service_arguments(parser)
+    add_run_arguments(parser)
     parser.add_argument(
         "--lammps-arguments",
         nargs=argparse.REMAINDER,

@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posterion_client._catalog import ModelCard
-from posterion_client._cli.service_arguments import add_service_arguments, client_of
+from posterion_client._cli.service_client import RETRY_S, client_of
 from posterion_client._client import Client
 from posterion_client._elements import SYMBOLS
 from posterion_client._errors import InvalidArgument
+from posterion_client._service_arguments import add_service_arguments
 from posterion_client._structure import Structure
 from posterion_client.md import MDSession
 
@@ -38,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     Args:
         parser: Of the subcommand.
     """
-    add_service_arguments(parser)
+    add_service_arguments(parser, retry_s=RETRY_S)
     parser.add_argument("--bench", action="store_true", help="measure the round trip of a step")
     parser.add_argument("--atoms", type=int, default=9, help="of the structure (default 9)")
     parser.add_argument("--steps", type=int, default=100, help="measured per way (default 100)")

@@ -19,10 +19,11 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from posterion_client._ase_edge import STANDARD_DEVIATIONS, standard_results
-from posterion_client._cli.service_arguments import add_service_arguments, client_of
+from posterion_client._cli.service_client import RETRY_S, client_of
 from posterion_client._errors import InvalidArgument, PosterionError, StructureError
 from posterion_client._request import MAX_STRUCTURES_PER_REQUEST, PredictOptions
 from posterion_client._results import Prediction
+from posterion_client._service_arguments import add_precision, add_service_arguments
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,9 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """
     parser.add_argument("input", type=Path, help="file of frames")
     parser.add_argument("output", type=Path, help="extended XYZ file that is written")
-    add_service_arguments(parser)
+    add_service_arguments(parser, retry_s=RETRY_S)
     parser.add_argument("--stress", action="store_true", help="of fully periodic frames too")
-    parser.add_argument("--float64", action="store_true", help="with the slower reference engine")
+    add_precision(parser)
     parser.add_argument(
         "--interactive", action="store_true", help="do not yield to simulations on the service"
     )
@@ -58,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise InvalidArgument("the output would replace the input; name another file")
     options = PredictOptions(
         stress=arguments.stress,
-        precision="float64" if arguments.float64 else "float32",
+        precision=arguments.precision,
         priority="interactive" if arguments.interactive else "bulk",
     )
     n_frames = n_flagged = n_errors = 0

@@ -17,8 +17,9 @@ from pathlib import Path
 import ase.io
 from ase import Atoms
 
-from posterion_client._cli.service_arguments import add_service_arguments, client_of
+from posterion_client._cli.service_client import RETRY_S, client_of
 from posterion_client._errors import InvalidArgument
+from posterion_client._service_arguments import add_service_arguments
 from posterion_client.selftest._codes import CODES, code_named
 from posterion_client.selftest._jobs import N_STEPS
 from posterion_client.selftest._run import certify
@@ -31,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser: Of the subcommand.
     """
     parser.add_argument("--client", required=True, choices=list(CODES), help="which code")
-    add_service_arguments(parser)
+    add_service_arguments(parser, retry_s=RETRY_S)
     parser.add_argument(
         "--structure",
         type=Path,

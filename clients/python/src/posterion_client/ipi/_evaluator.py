@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posterion_client._errors import InvalidArgument
-from posterion_client._halting import UncertaintyExceeded
+from posterion_client._halting import UncertaintyExceeded, halting_flags
 from posterion_client.ipi._beads import BeadAnswer, Beads, CommitteeBeads, MeanBeads
-from posterion_client.ipi._settings import DriverSettings, Halt
+from posterion_client.ipi._settings import DriverSettings
 from posterion_client.ipi._units import BOHR_PER_ANGSTROM, FORCE, HARTREE_PER_EV
 
 FloatArray = NDArray[np.float64]
@@ -60,7 +60,11 @@ class BeadEvaluator:
         answers = self._beads.evaluate([bead / BOHR_PER_ANGSTROM for bead in positions], lattices)
         self._n_requests += 1
         for answer in answers:
-            found = halting_flags(answer, self._settings.halt)
+            found = halting_flags(
+                self._settings.halt,
+                candidate=answer.candidate_flags,
+                failed=answer.failed_flags,
+            )
             if found:
                 said = f"halted by {', '.join(found)} (parameter halt: {self._settings.halt})"
                 raise UncertaintyExceeded(said, flags=found)
@@ -75,18 +79,6 @@ class BeadEvaluator:
     def close(self) -> None:
         """Hang up."""
         self._beads.close()
-
-
-def halting_flags(answer: BeadAnswer, halt: Halt) -> tuple[str, ...]:
-    """Codes of the flags that end a run.
-
-    Args:
-        answer: About one bead.
-        halt: From which severity on.
-    """
-    if halt == "never":
-        return ()
-    return answer.failed_flags + (answer.candidate_flags if halt == "candidate" else ())
 
 
 def calibration_notice(answer: BeadAnswer) -> str:

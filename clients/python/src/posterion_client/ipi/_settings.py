@@ -2,18 +2,17 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Final, Literal, cast, get_args
+from typing import Final, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from posterion_client._address import resolve_url
 from posterion_client._errors import InvalidArgument
+from posterion_client._halting import HALTS, Halt
 from posterion_client._retry import RetryPolicy
 from posterion_client.md import MD_RETRY, Precision, Transport
 from posterion_client.md._session import atomic_numbers
-
-Halt = Literal["never", "candidate", "failed"]
 
 _OF_IPI: Final = frozenset({"verbosity", "verbose"})
 """Parameters that i-PI adds of its own accord."""
@@ -171,7 +170,7 @@ _READERS: Final[Mapping[str, Callable[[str, object], object]]] = {
     "precision": _one_of(*get_args(Precision)),
     "n_samples": _integer,
     "committee": _boolean,
-    "halt": _one_of(*get_args(Halt)),
+    "halt": _one_of(*HALTS),
     "transport": _one_of(*get_args(Transport)),
     "retry_s": _seconds,
     "timeout_s": _seconds,

@@ -7,7 +7,7 @@ from pathlib import Path
 from posterion_client._elements import NUMBERS
 from posterion_client._errors import InvalidArgument, PosterionError
 from posterion_client._mpi import world
-from posterion_client._service_arguments import add_service_arguments, service_settings
+from posterion_client._service_arguments import add_run_arguments, service_settings
 from posterion_client.mdi._engine import Engine, commands_of
 from posterion_client.mdi._link import MdiLibrary, accepted, mdi_library
 from posterion_client.mdi._system import System, read_structure
@@ -134,7 +134,7 @@ def _add_system_arguments(parser: ArgumentParser) -> None:
         action="store_true",
         help="the driver's cell is only a box around a molecule",
     )
-    add_service_arguments(parser)
+    add_run_arguments(parser)
 
 
 def _system(arguments: Namespace) -> System:

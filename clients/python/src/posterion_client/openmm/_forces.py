@@ -2,13 +2,19 @@
 
 import pickle
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from io import BytesIO
 from typing import Final
 
 import openmm
 
 from posterion_client._errors import InvalidArgument
-from posterion_client.openmm._functions import Energy, Variable
+from posterion_client.openmm._functions import (
+    Energy,
+    Variable,
+    energy_function,
+    variable_function,
+)
 from posterion_client.openmm._settings import Settings
 
 _NAME: Final = "Posterion"
@@ -74,9 +80,22 @@ def _asked(force: openmm.Force) -> Iterator[tuple[Settings, tuple[int, ...]]]:
     elif isinstance(force, openmm.PythonForce) and force.getName() == _NAME:
         text = _PICKLE.search(openmm.XmlSerializer.serialize(force))
         assert text is not None
-        # OpenMM itself unpickles these bytes whenever it copies or reads the force.
-        function = pickle.loads(bytes.fromhex(text[1]))  # noqa: S301
-        yield function.settings, tuple(force.getParticles())
+        yield _Ours(BytesIO(bytes.fromhex(text[1]))).load().settings, tuple(force.getParticles())
+
+
+class _Ours(pickle.Unpickler):
+    """Reads our own functions and nothing else, though OpenMM has read the bytes before."""
+
+    def find_class(self, module: str, name: str) -> Callable[..., Energy | Variable]:
+        """One of the two that `posterion_client.openmm._functions` pickles.
+
+        Raises:
+            pickle.UnpicklingError: If it is another one.
+        """
+        for function in (energy_function, variable_function):
+            if (module, name) == (function.__module__, function.__name__):
+                return function
+        raise pickle.UnpicklingError(f"a force of Posterion does not need {module}.{name}")
 
 
 def _python_force(compute: Energy | Variable, particles: Sequence[int]) -> openmm.PythonForce:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from openmm import unit
 
 from posterion_client._errors import PosterionError
+from posterion_client._halting import halting_flags
 from posterion_client.md import Evaluation
 from posterion_client.openmm._settings import Settings, session_of
 
@@ -95,7 +96,7 @@ def evaluated(settings: Settings, state: openmm.State) -> Evaluation:
         found = session_of(settings).evaluate(positions, cell)
     except PosterionError as error:
         raise RuntimeError(f"posterion: {error}") from error
-    halts = {None: (), "failed": found.failed_flags, "candidate": found.flags}[settings.halt_on]
+    halts = halting_flags(settings.halt, candidate=found.candidate_flags, failed=found.failed_flags)
     if halts:
         raise RuntimeError(f"posterion: flags {', '.join(halts)} end the run")
     return found

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from posterion_client._errors import InvalidArgument
+from posterion_client._halting import Halt, check_halt
 from posterion_client._retry import RetryPolicy
 from posterion_client._structure import Structure
 from posterion_client.md import MD_RETRY, MDSession, Precision, Scalar, Transport
@@ -33,8 +34,7 @@ class Settings:
         n_samples: Evaluate only the first n samples.
         gradient_of: Number of the uncertainty whose gradient is asked for; a variable needs it,
             and a force with the same one shares the variable's requests.
-        halt_on: ``candidate`` or ``failed``: end the run when such a flag, or a worse one, is
-            raised; None = never.
+        halt: End the run at flags of this severity, ``candidate`` or ``failed``, or a worse one.
         transport: ``websocket``, ``http``, or the first where the way allows it (``auto``).
         retry_s: How long a failed step is sent again, seconds.
         timeout_s: Longest silence while an answer is awaited, seconds.
@@ -51,17 +51,14 @@ class Settings:
     precision: Precision = "float32"
     n_samples: int | None = None
     gradient_of: Scalar | None = None
-    halt_on: str | None = None
+    halt: Halt = "never"
     transport: Transport = "auto"
     retry_s: float = MD_RETRY.budget_s
     timeout_s: float = 60.0
 
     def __post_init__(self) -> None:
         """Refuse what no session would take, when the system is made."""
-        if self.halt_on not in (None, "candidate", "failed"):
-            raise InvalidArgument(
-                f"halt_on must be 'candidate', 'failed' or None, got {self.halt_on!r}"
-            )
+        check_halt(self.halt)
         Structure(numbers=list(self.numbers), positions=np.zeros((len(self.numbers), 3)))
         _session(self)
 
