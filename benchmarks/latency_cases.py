@@ -184,13 +184,17 @@ def _bound(call: Callable[..., object], asked: object) -> Callable[[], object]:
 def take_turns(
     contenders: Mapping[str, Contender], *, n_rounds: int, n_each: int
 ) -> dict[str, NDArray[np.float64]]:
-    """Milliseconds of every request, shape ``(n_rounds, n_each)``, after a round to warm up."""
+    """Milliseconds of every request, shape ``(n_rounds, n_each)``, after a round to warm up.
+
+    The first request of a turn is not timed: others had the caches, and sessions may have closed.
+    """
     times = {name: np.empty((n_rounds, n_each)) for name in contenders}
     for contender in contenders.values():
         for _ in range(n_each):
             contender.exchange()
     for index in range(n_rounds):
         for name, contender in contenders.items():
+            contender.exchange()
             for turn in range(n_each):
                 begun = time.perf_counter()
                 contender.exchange()

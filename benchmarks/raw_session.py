@@ -7,6 +7,7 @@ import base64
 import json
 import os
 import struct
+import time
 from typing import Final
 
 import numpy as np
@@ -17,8 +18,12 @@ from posterion_client import Structure
 FRAME_MEDIA_TYPE: Final = "application/vnd.posterion.frame"
 _SUBPROTOCOL: Final = "posterion.session.v1"
 _ENERGY_FORCES_UNCERTAINTY: Final = 1 | 2 | 8
+_LONGEST_REST_S: Final = 15.0
+"""The service closes a session that does not answer its pings; a session at rest reads none."""
 _FINAL_TEXT: Final = 0x81
 _FINAL_BINARY: Final = 0x82
+_FINAL_PING: Final = 0x89
+_FINAL_PONG: Final = 0x8A
 
 
 def request_frame(structure: Structure) -> bytes:
@@ -51,14 +56,20 @@ class RawSession:
             port: Of the service.
             structure: Whose atoms move.
         """
-        self._socket = connected(port)
-        self._stream = self._socket.makefile("rb")
+        self._port = port
         self._structure = structure
+        self._open()
+
+    def _open(self) -> None:
+        structure = self._structure
+        self._socket = connected(self._port)
+        self._stream = self._socket.makefile("rb")
         self._step = 0
+        self._used = time.monotonic()
         key = base64.b64encode(os.urandom(16)).decode()
         lines = (
             "GET /v1/session HTTP/1.1",
-            f"host: 127.0.0.1:{port}",
+            f"host: 127.0.0.1:{self._port}",
             "upgrade: websocket",
             "connection: upgrade",
             f"sec-websocket-key: {key}",
@@ -84,6 +95,9 @@ class RawSession:
 
     def step(self) -> bytes:
         """Ask about the next step, and wait for its frame."""
+        if time.monotonic() - self._used > _LONGEST_REST_S:
+            self.close()
+            self._open()
         self._step += 1
         n_atoms = self._structure.n_atoms
         header = struct.pack(
@@ -91,6 +105,7 @@ class RawSession:
         )
         self._send(_FINAL_BINARY, header + self._structure.positions.tobytes())
         reply = self._receive()
+        self._used = time.monotonic()
         if reply[:4] != b"PSTN":
             raise RuntimeError(f"expected a frame, got {reply[:500]!r}")
         return reply
@@ -112,7 +127,7 @@ class RawSession:
         self._socket.sendall(size + bytes(4) + payload)
 
     def _receive(self) -> bytes:
-        """The next message; control frames, if any, are passed over."""
+        """The next message; a ping on the way is answered."""
         while True:
             opcode, length = self._stream.read(2)
             if length == 126:
@@ -122,5 +137,7 @@ class RawSession:
             payload = self._stream.read(length)
             if opcode in (_FINAL_TEXT, _FINAL_BINARY):
                 return payload
+            if opcode == _FINAL_PING:
+                self._send(_FINAL_PONG, payload)
             if opcode == 0x88:
                 raise ConnectionError(f"the service closed the session: {payload!r}")
