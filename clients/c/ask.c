@@ -154,10 +154,13 @@ posterion_status pstn_refusal(posterion *handle, long http, int *again)
         return pstn_fail(handle, POSTERION_INVALID_REPLY, NULL,
                          "%s answered %ld and points to %s; give the final address", handle->url,
                          http, answer->location[0] ? answer->location : "nowhere");
-    if (!pstn_problem_read(answer->body, answer->n_bytes, &problem))
+    if (!pstn_problem_read(answer->body, answer->n_bytes, &problem)) {
+        /* The service describes its own defects: this is someone before it. */
+        *again = *again || http == 500;
         return pstn_fail(handle, status, NULL, "%s answered %ld with %s instead of a problem document",
                          handle->url, http,
                          answer->media_type[0] ? answer->media_type : "no media type");
+    }
     *again = *again && problem.retryable != 0;
     if (handle->pinned && strcmp(problem.code, "unknown-model") == 0)
         return pstn_fail(handle, POSTERION_MODEL_CHANGED, NULL,

@@ -18,7 +18,7 @@
  *
  * The sample set that answers first answers every later call, or the call fails with
  * POSTERION_MODEL_CHANGED: a trajectory never changes its potential halfway. Failures that may
- * pass (no connection; the statuses 429, 502, 503 and 504) are waited out within a budget.
+ * pass (no connection; the statuses 429, 502, 503, 504, a proxy's 500) are waited out within a budget.
  *
  * Threads: a handle may be used by one thread at a time, different handles by different threads
  * at once. The library has no global state of its own. That of libcurl is initialised by the

@@ -136,7 +136,7 @@ static posterion_status told(posterion *handle, int *again)
 /* What an answer to the handshake means that is none of a WebSocket. */
 static posterion_status no_upgrade(posterion *handle, long http, int *again)
 {
-    const int busy = http == 429 || (http >= 502 && http <= 504);
+    const int busy = http == 429 || (http >= 500 && http <= 504 && http != 501);
     char line[PSTN_MESSAGE_BYTES];
 
     snprintf(line, sizeof line, "%.400s answered %ld to a WebSocket's handshake", handle->url, http);

@@ -21,10 +21,8 @@ class Relay:
         self._target = (host, port)
         self._port = 0
         self._held_after: int | None = None
-        self._loop = asyncio.new_event_loop()
-        self._open = asyncio.Event()
-        self._open.set()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._begun = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
 
     @property
     def url(self) -> str:
@@ -48,24 +46,43 @@ class Relay:
     def start(self) -> None:
         """Listen."""
         self._thread.start()
-        serving = asyncio.start_server(self._served, "127.0.0.1", 0)
-        server = asyncio.run_coroutine_threadsafe(serving, self._loop).result(_PATIENCE_S)
-        self._port = server.sockets[0].getsockname()[1]
+        assert self._begun.wait(_PATIENCE_S)
 
     def end(self) -> None:
-        """Listen no more."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        """Hang up, and listen no more."""
+        self._loop.call_soon_threadsafe(self._ended.set)
         self._thread.join(_PATIENCE_S)
 
-    async def _served(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            there_reader, there_writer = await asyncio.open_connection(*self._target)
-        except OSError:
-            writer.close()
-            return
-        there = asyncio.ensure_future(self._passed(reader, there_writer, counted=True))
-        back = asyncio.ensure_future(self._passed(there_reader, writer, counted=False))
-        await asyncio.wait((there, back))
+    async def _run(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._ended, self._open = asyncio.Event(), asyncio.Event()
+        self._open.set()
+        self._wires: set[asyncio.Task[None]] = set()
+        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self._port = server.sockets[0].getsockname()[1]
+        self._begun.set()
+        await self._ended.wait()
+        server.close()
+        for wire in self._wires:
+            wire.cancel()
+        await asyncio.gather(*self._wires, return_exceptions=True)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        wire = asyncio.ensure_future(self._wired(reader, writer))
+        self._wires.add(wire)
+
+    async def _wired(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(_closed, writer)
+            try:
+                there_reader, there_writer = await asyncio.open_connection(*self._target)
+            except OSError:
+                return
+            stack.push_async_callback(_closed, there_writer)
+            await asyncio.gather(
+                self._passed(reader, there_writer, counted=True),
+                self._passed(there_reader, writer, counted=False),
+            )
 
     async def _passed(
         self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, counted: bool
@@ -76,13 +93,19 @@ class Relay:
                     await self._counted(len(content))
                 sink.write(content)
                 await sink.drain()
-        sink.close()
+        sink.close()  # the other direction ends with it
 
     async def _counted(self, n_bytes: int) -> None:
         self.n_sent += n_bytes
         if self._held_after is not None and self.n_sent > self._held_after:
             self._open.clear()
         await self._open.wait()
+
+
+async def _closed(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
 
 
 @contextlib.contextmanager

@@ -130,7 +130,7 @@ def test_code_of_a_structure_becomes_its_class(
     [
         (418, RequestError),
         (429, QuotaExceeded),
-        (500, ServiceError),
+        (500, Unavailable),
         (502, Unavailable),
         (503, Unavailable),
         (504, Unavailable),

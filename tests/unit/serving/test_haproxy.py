@@ -5,11 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from posterion.api.reply_schemas import Problem
 from posterion.serving.haproxy import REFUSED, haproxy_binary, write_wrapper
 
 CONFIG = """defaults
     mode http
     timeout client 3600s
+    errorfile 502 /elsewhere/500.http
+    errorfile 503 /elsewhere/500.http
 frontend prometheus
     bind :9101
     mode http
@@ -48,7 +51,30 @@ def test_the_time_for_headers_is_limited_for_every_frontend(tmp_path: Path) -> N
     start(tmp_path, CONFIG.format(public="127.0.0.1"))
     lines = (tmp_path / "haproxy.cfg").read_text().splitlines()
     assert lines[:2] == ["defaults", "    timeout http-request 2500ms"]
-    assert len(lines) == len(CONFIG.splitlines()) + 1
+
+
+def test_what_haproxy_says_itself_is_a_problem_document(tmp_path: Path) -> None:
+    start(tmp_path, CONFIG.format(public="127.0.0.1"))
+    lines = (tmp_path / "haproxy.cfg").read_text().splitlines()
+    files = {
+        int(line.split()[1]): Path(line.split()[2])
+        for line in lines
+        if line.lstrip().startswith("errorfile")
+    }
+    assert len(files) == len([line for line in lines if "errorfile" in line])
+    assert set(files) == {400, 502, 503, 504}
+    head, _, body = files[502].read_bytes().partition(b"\r\n\r\n")
+    status, *fields = head.decode().split("\r\n")
+    headers = dict(field.split(": ") for field in fields)
+    problem = Problem.model_validate_json(body)
+    assert status == "HTTP/1.1 503 Service Unavailable"
+    assert headers["Content-Type"] == "application/problem+json"
+    assert headers["Retry-After"] == "1"
+    assert int(headers["Content-Length"]) == len(body)
+    assert (problem.code, problem.status, problem.retryable) == ("not-ready", 503, True)
+    assert files[504].read_bytes() == files[503].read_bytes() == files[502].read_bytes()
+    assert b" 400 Bad Request\r\n" in files[400].read_bytes()
+    assert b'"malformed-body"' in files[400].read_bytes()
 
 
 def test_a_configuration_without_a_place_for_the_limit_is_refused(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ PosterionError
 │   └── QuotaExceeded         quota                  429, retried
 └── ServiceError              the service cannot answer (5xx)
     ├── InternalError         internal               500
-    └── Unavailable           unavailable            502 and 503 of a proxy, retried
+    └── Unavailable           unavailable            of a proxy before it, retried
         ├── Overloaded        overloaded             503, retried
         ├── NotReady          not-ready              503, retried
         ├── Draining          draining               503, retried

@@ -47,6 +47,7 @@ _KINDS_BY_STATUS: Final[Mapping[int, type[errors.PosterionError]]] = {
     412: errors.ModelChanged,
     413: errors.TooLarge,
     429: errors.QuotaExceeded,
+    500: errors.Unavailable,  # the service describes its own defects: this is someone before it
     502: errors.Unavailable,
     503: errors.Unavailable,
     504: errors.Unavailable,

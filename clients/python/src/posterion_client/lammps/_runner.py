@@ -63,6 +63,7 @@ class LammpsRun:
             cmdargs=list(arguments), comm=None if isinstance(self._comm, Alone) else self._comm
         )
         _check_ranks(self.lmp, self._comm)
+        self._without_screen = _has_no_screen(arguments)
         self._callback: object = None  # LAMMPS keeps no reference of its own
 
     @property
@@ -180,9 +181,11 @@ class LammpsRun:
         An exception cannot cross LAMMPS's C++ here: it would be printed and the run would go
         on without forces.
         """
-        line = " ".join(said.split())
+        line = f"posterion: {' '.join(said.split())}"
+        if self._without_screen and self._comm.rank == 0:
+            print(line, file=sys.stderr, flush=True)
         try:
-            self.lmp.error(_ALL_RANKS, f"posterion: {line}")
+            self.lmp.error(_ALL_RANKS, line)
         except Exception:  # noqa: BLE001 - what it raises is that very line
             sys.stdout.flush()
         self.lmp.command("quit 1")
@@ -219,6 +222,15 @@ def split_script(text: str) -> tuple[str, str, str]:
     raise InvalidArgument(
         "the script needs a line such as 'fix posterion all external pf/callback 1 1' behind the "
         "definition of its atoms"
+    )
+
+
+def _has_no_screen(arguments: Sequence[str]) -> bool:
+    """Whether LAMMPS is told to be silent, so that its errors are seen in its log at most."""
+    given = list(arguments)
+    return any(
+        name in {"-screen", "-sc"} and value == "none"
+        for name, value in zip(given, given[1:], strict=False)
     )
 
 

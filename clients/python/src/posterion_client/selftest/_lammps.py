@@ -67,7 +67,7 @@ def definition(job: Job, numbers: list[int]) -> list[str]:
         *(f"mass {t} {job.masses[index]:.17g}" for t, index in sorted(place.items())),
         *(
             f"create_atoms {t} single {x:.17g} {y:.17g} {z:.17g}"
-            for t, (x, y, z) in zip(types, job.positions, strict=True)
+            for t, (x, y, z) in zip(types, _inside(job), strict=True)
         ),
         *(
             f"set atom {index + 1} vx {vx:.17g} vy {vy:.17g} vz {vz:.17g}"
@@ -80,6 +80,14 @@ def definition(job: Job, numbers: list[int]) -> list[str]:
         "compute virial all pressure NULL virial",
         "thermo_modify norm no",
     ]
+
+
+def _inside(job: Job) -> FloatArray:
+    """Positions within the box: an atom beyond a periodic face would not be created."""
+    if job.cell is None:
+        return job.positions
+    fractions = np.floor(np.linalg.solve(job.cell.T, job.positions.T).T)
+    return job.positions - fractions @ job.cell
 
 
 def _region(job: Job) -> str:

@@ -139,7 +139,10 @@ def _input(job: Job, plugin: Path, elements: list[str]) -> str:
 def _trace(folder: Path, job: Job) -> Trace:
     lines = (folder / "log").read_text().splitlines()
     last = max(place for place, line in enumerate(lines) if line.lstrip().startswith("Step "))
-    rows = np.array([line.split() for line in lines[last + 1 : last + 2 + job.n_steps]], float)
+    end = next(place for place in range(last, len(lines)) if lines[place].startswith("Loop time"))
+    # Between the rows may stand what the plugin says while it waits for a service.
+    written = [line for line in lines[last + 1 : end] if not line.startswith("fix posterion:")]
+    rows = np.array([line.split() for line in written], dtype=np.float64)
     stress = np.empty((3, 3))
     for (row, column), pressure in zip(_SIX, rows[0, 3:9], strict=True):
         stress[row, column] = stress[column, row] = -pressure * _BAR
