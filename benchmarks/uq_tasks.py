@@ -158,7 +158,7 @@ def silicon(folders: Folders) -> Task:
             )
             for group in ("Surface", "Vacancy")
         ),
-        budget=4_000,
+        budget=12_000,
         batch_size=1,
     )
 
@@ -178,7 +178,7 @@ def water(folders: Folders) -> Task:
             "seed": SPLIT_SEED,
         },
         strange=(),
-        budget=2_000,
+        budget=9_000,
         batch_size=1,
     )
 
