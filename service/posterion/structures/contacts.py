@@ -5,7 +5,7 @@ no without listing pairs: two atoms nearer than d along three directions share a
 twice as wide as d, or of one of the seven grids shifted by half a cell.
 """
 
-from itertools import product
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -13,11 +13,14 @@ from numpy.typing import NDArray
 
 from posterion.structures.neighbors import complete_cell
 
-_SHIFTS: Final = np.array(list(product((0.0, 0.5), repeat=3)))
+_SHIFTS: Final = np.array((0.0, 0.5))
+_STRIDES: Final = np.array([1, 1_000_003, 998_244_353_003], dtype=np.int64)
 _ALL_PAIRS: Final = 256
 """Up to this many atoms of a molecule, one matrix product of all pairs beats the grids."""
 _ROUNDING: Final = 1e-14
 """Of the largest square, more than the squares of distances from a product are off by."""
+_CELLS: Final = 256
+"""Cells whose inverse is remembered."""
 _CROWD: Final = 8
 """More atoms than this in one cell are left to the search that lists pairs."""
 
@@ -47,18 +50,30 @@ def contacts_possible(
         along, heights = positions, np.ones(3)
     else:
         # Along the normals of the cell's faces no two atoms are farther apart than in space.
-        inverse = np.linalg.inv(complete_cell(cell, pbc))
-        heights = 1.0 / np.sqrt(np.einsum("ij,ij->j", inverse, inverse))
+        inverse, heights = _inverse_and_heights(cell.tobytes(), pbc)
         along = (positions @ inverse) * heights
     periods = np.where(pbc, heights, np.inf)
     n_cells = np.where(pbc, np.maximum(np.floor(heights / (2.0 * distance)), 1.0), np.inf)
     width = np.where(pbc, heights / np.where(pbc, n_cells, 1.0), 2.0 * distance)
     pairs = _sharing(along / width, n_cells)
-    if pairs is None:
-        return True
+    if pairs is None or not len(pairs[0]):
+        return pairs is None
     apart = along[pairs[0]] - along[pairs[1]]
     apart -= np.where(pbc, heights, 0.0) * np.round(apart / periods)
     return bool((np.abs(apart) < distance).all(axis=1).any())
+
+
+@lru_cache(maxsize=_CELLS)
+def _inverse_and_heights(
+    cell: bytes, pbc: tuple[bool, bool, bool]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Inverse of a cell, and distances of its faces; a trajectory asks often about one cell."""
+    rows = np.frombuffer(cell, dtype=np.float64).reshape(3, 3)
+    inverse = np.linalg.inv(complete_cell(rows, pbc))
+    heights = 1.0 / np.sqrt(np.einsum("ij,ij->j", inverse, inverse))
+    inverse.setflags(write=False)
+    heights.setflags(write=False)
+    return inverse, heights
 
 
 def _smallest_squared(positions: NDArray[np.float64]) -> float:
@@ -84,10 +99,18 @@ def _sharing(
         Both atoms of every such pair, in any order, some pairs more than once; None if so many
         share a cell that some must be close.
     """
-    cells = np.floor(scaled + _SHIFTS[:, None, :])
-    cells -= np.floor(cells / n_cells) * np.where(np.isinf(n_cells), 0.0, n_cells)
+    # One direction after the other, shape (2, 3, n_atoms), of which the eight grids are made.
+    cells = np.floor(scaled.T + _SHIFTS[:, None, None])
+    for axis in np.flatnonzero(np.isfinite(n_cells)):
+        row, n = cells[:, axis], n_cells[axis]
+        row -= np.floor(row / n) * n
     # Far-off cells may get one number; a pair too many does no harm.
-    numbers = cells.astype(np.int64) @ np.array([1, 1_000_003, 998_244_353_003], dtype=np.int64)
+    x, y, z = np.moveaxis(cells.astype(np.int64) * _STRIDES[:, None], 1, 0)
+    numbers = (x[:, None, None] + y[:, None] + z).reshape(8, -1)
+    ordered = np.sort(numbers, axis=1)
+    if not (ordered[:, 1:] == ordered[:, :-1]).any():
+        none = np.empty(0, dtype=np.int64)
+        return none, none
     order = np.argsort(numbers, axis=1)
     ordered = np.take_along_axis(numbers, order, axis=1)
     first, second = [order[0, :0]], [order[0, :0]]
