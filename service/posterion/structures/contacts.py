@@ -79,7 +79,7 @@ def _inverse_and_heights(
 def _smallest_squared(positions: NDArray[np.float64]) -> float:
     """A little less than the smallest squared distance, or NaN of numbers beyond squares."""
     with np.errstate(over="ignore", invalid="ignore"):
-        centred = positions - positions.mean(axis=0)
+        centred = positions - np.add.reduce(positions) / len(positions)
         squares = np.einsum("ij,ij->i", centred, centred)
         apart = squares[:, None] + squares - 2.0 * (centred @ centred.T)
         apart.flat[:: len(positions) + 1] = np.inf

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from posterion.api.answer import Answer
 from posterion.api.backend import ModelIdentity
-from posterion.api.codec import DOCUMENTS, MediaType
+from posterion.api.codec import DOCUMENTS, ENCODINGS, MediaType
 from posterion.api.dependencies import ModelPath, Service, model_path, preferences
 from posterion.api.disconnect import run_while_connected, whole_body
 from posterion.api.errors import problem_response
@@ -57,9 +57,11 @@ class PredictCall:
             The reply; 200 even where every structure has an error of its own, unless the
             caller prefers otherwise.
         """
-        model, body_type, reply_type = self._begin(path, tuple(MediaType))
+        model, body_type, reply_type = self._begin(path, ENCODINGS)
         predictions = self._service.predictions
-        work = await predictions.read(await whole_body(self._request.receive), body_type, self._record)
+        work = await predictions.read(
+            await whole_body(self._request.receive), body_type, self._record
+        )
         answer = await self._evaluate(work, model, path)
         strict = self._strict_error(answer.outcomes, answer.model)
         if strict is not None:
@@ -79,7 +81,9 @@ class PredictCall:
         """
         model, body_type, reply_type = self._begin(path)
         predictions = self._service.predictions
-        work = await predictions.read_labels(await whole_body(self._request.receive), body_type, self._record)
+        work = await predictions.read_labels(
+            await whole_body(self._request.receive), body_type, self._record
+        )
         check_state(work, model.digest)
         answer = await self._evaluate(work.predict, model, path)
         check_state(work, answer.model.digest)
@@ -92,7 +96,7 @@ class PredictCall:
         return Response(content, media_type=str(reply_type), headers=version_headers(answer.model))
 
     def _begin(
-        self, path: ModelPath, offers: Sequence[MediaType] = DOCUMENTS
+        self, path: ModelPath, offers: tuple[MediaType, ...] = DOCUMENTS
     ) -> tuple[ModelIdentity, MediaType, MediaType]:
         """Refuse by the headers; the version that would answer, and both encodings."""
         model = self._service.backend.identity(path.name, path.version)
