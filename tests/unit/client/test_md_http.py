@@ -32,8 +32,10 @@ def answering(*pieces: bytes) -> Iterator[Answers]:
         (b"HTTP/1.1 204 No Content\r\n\r\n", b"", True),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nabc", b"a", False),
         (
-            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-            b"3;named=x\r\nabc\r\n01\r\nd\r\n0\r\nTrailer: y\r\n\r\n",
+            (
+                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+                b"3;named=x\r\nabc\r\n01\r\nd\r\n0\r\nTrailer: y\r\n\r\n"
+            ),
             b"abcd",
             True,
         ),
