@@ -6,7 +6,7 @@ twice as wide as d, or of one of the seven grids shifted by half a cell.
 """
 
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ _ALL_PAIRS: Final = 256
 _ROUNDING: Final = 1e-14
 """Of the largest square, more than the squares of distances from a product are off by."""
 _CELLS: Final = 256
-"""Cells whose inverse is remembered."""
+"""Grids that are remembered."""
 _CROWD: Final = 8
 """More atoms than this in one cell are left to the search that lists pairs."""
 
@@ -44,36 +44,52 @@ def contacts_possible(
         False only if no two atoms, images included, are closer; images of one and the same
         atom are not looked at.
     """
-    if cell is None or not any(pbc):
-        if len(positions) <= _ALL_PAIRS:
-            return not _smallest_squared(positions) >= distance * distance
-        along, heights = positions, np.ones(3)
-    else:
-        # Along the normals of the cell's faces no two atoms are farther apart than in space.
-        inverse, heights = _inverse_and_heights(cell.tobytes(), pbc)
-        along = (positions @ inverse) * heights
-    periods = np.where(pbc, heights, np.inf)
-    n_cells = np.where(pbc, np.maximum(np.floor(heights / (2.0 * distance)), 1.0), np.inf)
-    width = np.where(pbc, heights / np.where(pbc, n_cells, 1.0), 2.0 * distance)
-    pairs = _sharing(along / width, n_cells)
+    periodic = cell is not None and any(pbc)
+    if not periodic and len(positions) <= _ALL_PAIRS:
+        return not _smallest_squared(positions) >= distance * distance
+    grid = _grid(cell.tobytes() if cell is not None and periodic else None, pbc, distance)
+    along = positions @ grid.normals
+    pairs = _sharing(along / grid.width, grid.n_cells)
     if pairs is None or not len(pairs[0]):
         return pairs is None
     apart = along[pairs[0]] - along[pairs[1]]
-    apart -= np.where(pbc, heights, 0.0) * np.round(apart / periods)
+    apart -= np.where(pbc, grid.periods, 0.0) * np.round(apart / grid.periods)
     return bool((np.abs(apart) < distance).all(axis=1).any())
 
 
+class _Grid(NamedTuple):
+    """What of a grid depends on the cell alone.
+
+    Attributes:
+        normals: Unit normals of the cell's faces, as columns: along these no two atoms are
+            farther apart than in space.
+        periods: Lengths along the normals after which the structure repeats, Angstrom.
+        width: Widths of the grid's cells, Angstrom.
+        n_cells: Their number in a period; infinite, like that, where nothing repeats.
+    """
+
+    normals: NDArray[np.float64]
+    periods: NDArray[np.float64]
+    width: NDArray[np.float64]
+    n_cells: NDArray[np.float64]
+
+
 @lru_cache(maxsize=_CELLS)
-def _inverse_and_heights(
-    cell: bytes, pbc: tuple[bool, bool, bool]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Inverse of a cell, and distances of its faces; a trajectory asks often about one cell."""
-    rows = np.frombuffer(cell, dtype=np.float64).reshape(3, 3)
-    inverse = np.linalg.inv(complete_cell(rows, pbc))
-    heights = 1.0 / np.sqrt(np.einsum("ij,ij->j", inverse, inverse))
-    inverse.setflags(write=False)
-    heights.setflags(write=False)
-    return inverse, heights
+def _grid(cell: bytes | None, pbc: tuple[bool, bool, bool], distance: float) -> _Grid:
+    """The grid for one cell; the steps of a trajectory ask about the same one."""
+    normals, heights = np.eye(3), np.ones(3)
+    if cell is not None:
+        rows = np.frombuffer(cell, dtype=np.float64).reshape(3, 3)
+        inverse = np.linalg.inv(complete_cell(rows, pbc))
+        heights = 1.0 / np.sqrt(np.einsum("ij,ij->j", inverse, inverse))
+        normals = np.asarray(inverse * heights, dtype=np.float64)
+    n_cells = np.where(pbc, np.maximum(np.floor(heights / (2.0 * distance)), 1.0), np.inf)
+    return _Grid(
+        normals=normals,
+        periods=np.where(pbc, heights, np.inf),
+        width=np.where(pbc, heights / np.where(pbc, n_cells, 1.0), 2.0 * distance),
+        n_cells=n_cells,
+    )
 
 
 def _smallest_squared(positions: NDArray[np.float64]) -> float:
@@ -101,12 +117,17 @@ def _sharing(
     """
     # One direction after the other, shape (2, 3, n_atoms), of which the eight grids are made.
     cells = np.floor(scaled.T + _SHIFTS[:, None, None])
-    for axis in np.flatnonzero(np.isfinite(n_cells)):
-        row, n = cells[:, axis], n_cells[axis]
-        row -= np.floor(row / n) * n
+    repeating = np.isfinite(n_cells)
+    if repeating.all():
+        n = n_cells[:, None]
+        cells -= np.floor(cells / n) * n
+    else:
+        n = n_cells[repeating, None]
+        cells[:, repeating] -= np.floor(cells[:, repeating] / n) * n
     # Far-off cells may get one number; a pair too many does no harm.
-    x, y, z = np.moveaxis(cells.astype(np.int64) * _STRIDES[:, None], 1, 0)
-    numbers = (x[:, None, None] + y[:, None] + z).reshape(8, -1)
+    strides = cells.astype(np.int64) * _STRIDES[:, None]
+    numbers = strides[:, None, None, 0] + strides[:, None, 1] + strides[:, 2]
+    numbers = numbers.reshape(8, -1)
     ordered = np.sort(numbers, axis=1)
     if not (ordered[:, 1:] == ordered[:, :-1]).any():
         none = np.empty(0, dtype=np.int64)
