@@ -6,8 +6,7 @@ from typing import Any, get_args
 
 import jsonschema
 import pytest
-from fastapi.routing import APIRoute
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Route
 
 import posterion.errors as errors_module
 from posterion.api.app import create_app
@@ -181,13 +180,13 @@ def validate(described: dict[str, Any], schema: str, document: object) -> None:
     jsonschema.Draft202012Validator(root).validate(document)
 
 
-def walk(routes: list[BaseRoute]) -> Iterator[APIRoute]:
+def walk(routes: list[BaseRoute]) -> Iterator[Route]:
     for route in routes:
         # FastAPI keeps an included router as one route, or copies its routes: by version.
         included = getattr(route, "original_router", None)
         if included is not None:
             yield from walk(included.routes)
-        elif isinstance(route, APIRoute):
+        elif isinstance(route, Route):
             yield route
 
 

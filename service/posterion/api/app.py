@@ -12,7 +12,8 @@ from posterion.api.errors import install_error_handlers
 from posterion.api.limits import BodyLimits
 from posterion.api.openapi import API_VERSION, TITLE, openapi_document
 from posterion.api.prediction import Predictions
-from posterion.api.routes import labels, models, operations, predict, service
+from posterion.api.routes import labels, models, operations, service
+from posterion.api.routes.predict import predict_routes
 from posterion.api.routes.session import session_routes
 from posterion.api.sessions import Sessions
 from posterion.api.settings import ApiSettings
@@ -74,7 +75,8 @@ def create_app(
         sessions=sessions,
     )
     # Routes are tried in this order.
-    for routes in (predict, labels, service, models, operations):
+    app.router.routes.extend(predict_routes(app.state.service))
+    for routes in (labels, service, models, operations):
         app.include_router(routes.router)
     app.router.routes.extend(session_routes(app.state.service))
     install_error_handlers(app)

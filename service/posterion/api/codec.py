@@ -27,6 +27,7 @@ class MediaType(StrEnum):
     FRAME = "application/vnd.posterion.frame"
 
 
+ENCODINGS: Final = tuple(MediaType)
 DOCUMENTS: Final = (MediaType.JSON, MediaType.MSGPACK)
 """The encodings of any document; a frame says only what a prediction needs."""
 

@@ -1,4 +1,4 @@
-"""How work stops when the caller has left."""
+"""How a body is read, and how work stops, when the caller may leave."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -8,6 +8,29 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
 Result = TypeVar("Result")
+
+
+async def whole_body(receive: Receive) -> bytes:
+    """Read the body of a request.
+
+    Args:
+        receive: The ASGI ``receive`` of a request whose body has not been read.
+
+    Returns:
+        Its bytes.
+
+    Raises:
+        ClientDisconnect: If the caller left before its end.
+    """
+    parts = []
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        parts.append(message.get("body", b""))
+        more = message.get("more_body", False)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 async def run_while_connected(work: Coroutine[Any, Any, Result], receive: Receive) -> Result:

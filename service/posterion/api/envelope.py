@@ -3,7 +3,6 @@
 import logging
 from typing import Final
 
-from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -86,15 +85,16 @@ class _Reply:
 
     def __init__(self, send: Send, record: RequestRecord) -> None:
         self._send = send
-        self._request_id = record.request_id
+        self._headers = (
+            (REQUEST_ID_HEADER.lower().encode(), record.request_id.encode()),
+            (b"x-content-type-options", b"nosniff"),
+        )
         self.status: int | None = None
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = MutableHeaders(scope=message)
-            headers[REQUEST_ID_HEADER] = self._request_id
-            headers["X-Content-Type-Options"] = "nosniff"
+            message["headers"] = [*message["headers"], *self._headers]
         await self._send(message)
 
 

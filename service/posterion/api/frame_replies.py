@@ -111,8 +111,11 @@ class _Sections:
         self, values: FloatArray, n_atoms: int, n_results: int, wanted: Sequence[bool]
     ) -> None:
         _, forces, stress, uncertainty, gradient = wanted
-        ends = np.cumsum(_section_sizes(wanted, n_atoms, n_results))[:-1]
-        parts = np.split(values, ends)
+        parts: list[FloatArray] = []
+        first = 0
+        for size in _section_sizes(wanted, n_atoms, n_results):
+            parts.append(values[first : first + size])
+            first += size
         self.forces = parts[0].reshape(-1, 3) if forces else None
         self.stress = parts[1].reshape(-1, 3, 3) if stress else None
         self.spread = parts[2].reshape(2, n_atoms) if uncertainty else None
@@ -146,7 +149,8 @@ class _Sections:
         factor = units.forces_factor
         per_atom = found.forces_per_atom
         np.multiply(per_atom, factor, out=self.spread[0, atoms])
-        np.sqrt(np.mean((found.forces_total * factor) ** 2, axis=1), out=self.spread[1, atoms])
+        total = found.forces_total * factor
+        np.sqrt(np.add.reduce(total * total, axis=1) / 3.0, out=self.spread[1, atoms])
         return (
             found.energy_epistemic * units.energy_factor,
             found.energy_total * units.energy_factor,

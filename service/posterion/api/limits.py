@@ -7,11 +7,10 @@ take for its headers is the HTTP server's to limit; no ASGI application sees the
 
 import asyncio
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from posterion.api.errors import problem_response
-from posterion.api.record import record_of
+from posterion.api.record import header_of, record_of
 from posterion.errors import MalformedBody, PosterionError, TooLarge, UnsupportedMediaType
 
 
@@ -35,17 +34,18 @@ class BodyLimits:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        refusal = self._refusal(Headers(scope=scope))
+        refusal = self._refusal(scope)
         if refusal is not None:
             await problem_response(refusal, record_of(scope))(scope, receive, send)
             return
         body = _BoundedBody(receive, max_bytes=self._max_bytes, timeout_s=self._timeout_s)
         await self._app(scope, body.receive, send)
 
-    def _refusal(self, headers: Headers) -> PosterionError | None:
-        if headers.get("content-encoding", "identity").strip().lower() != "identity":
+    def _refusal(self, scope: Scope) -> PosterionError | None:
+        encoding = header_of(scope, b"content-encoding")
+        if encoding is not None and encoding.strip().lower() != "identity":
             return UnsupportedMediaType("expected Content-Encoding: identity, or none")
-        declared = headers.get("content-length")
+        declared = header_of(scope, b"content-length")
         if declared is None:
             return None
         if not (declared.isascii() and declared.isdecimal()):

@@ -2,16 +2,20 @@
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 from posterion.api.codec import DOCUMENTS, MediaType
 from posterion.errors import NotAcceptable, UnsupportedMediaType, VersionMoved
 
+_REMEMBERED: Final = 64
+"""Callers say the same of encodings in every request; what is refused is not remembered."""
 _ENTITY_TAG: Final = re.compile(r'(W/)?"([\x21\x23-\x7e]*)"')
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def request_media_type(
-    content_type: str | None, offers: Sequence[MediaType] = DOCUMENTS
+    content_type: str | None, offers: tuple[MediaType, ...] = DOCUMENTS
 ) -> MediaType:
     """Which encoding a request body is in.
 
@@ -34,9 +38,10 @@ def request_media_type(
     return media_type
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def reply_media_type(
     accept: str | None,
-    offers: Sequence[MediaType] = DOCUMENTS,
+    offers: tuple[MediaType, ...] = DOCUMENTS,
     *,
     default: MediaType = MediaType.JSON,
 ) -> MediaType:

@@ -1,7 +1,7 @@
 """How one predict request is answered, from its bytes to the bytes of the reply."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final, TypeVar
 
@@ -170,20 +170,15 @@ class Predictions:
         if not structures:
             return PredictReply(model=model, results=(), timing=_NO_TIME)
         deadline_s = _time_left(work, record)
-        try:
-            async with asyncio.timeout(deadline_s) as scope:
-                reply = await self._backend.predict(
-                    model.name,
-                    version,
-                    structures,
-                    work.request.options,
-                    deadline_s=deadline_s,
-                    priority=work.request.priority,
-                )
-        except TimeoutError:
-            if not scope.expired():
-                raise
-            raise DeadlineExceeded("the deadline passed before the answer was ready") from None
+        asked = self._backend.predict(
+            model.name,
+            version,
+            structures,
+            work.request.options,
+            deadline_s=deadline_s,
+            priority=work.request.priority,
+        )
+        reply = await (asked if deadline_s is None else _within(deadline_s, asked))
         if len(reply.results) != len(structures):
             raise InternalError("the backend lost a structure")
         return reply
@@ -232,6 +227,16 @@ def single_error(outcomes: Sequence[object]) -> PosterionError | None:
     """
     first = outcomes[0]
     return first if len(outcomes) == 1 and isinstance(first, PosterionError) else None
+
+
+async def _within(deadline_s: float, asked: Awaitable[PredictReply]) -> PredictReply:
+    try:
+        async with asyncio.timeout(deadline_s) as scope:
+            return await asked
+    except TimeoutError:
+        if not scope.expired():
+            raise
+        raise DeadlineExceeded("the deadline passed before the answer was ready") from None
 
 
 def _note_sizes(record: RequestRecord, work: PredictWork) -> None:

@@ -1,16 +1,15 @@
 """What is known about one request while it is being answered."""
 
 import re
+import secrets
 import time
-import uuid
 from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from starlette.datastructures import Headers
-
 REQUEST_ID_HEADER: Final = "X-Request-ID"
 _ACCEPTABLE_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:~-]{0,127}")
+_ID_FIELD: Final = REQUEST_ID_HEADER.lower().encode()
 _STATE_KEY: Final = "posterion_record"
 
 
@@ -44,6 +43,20 @@ class RequestRecord:
         return time.perf_counter() - self.started
 
 
+def header_of(scope: MutableMapping[str, Any], name: bytes) -> str | None:
+    """The first value of a header; None if there is none.
+
+    Args:
+        scope: ASGI scope of an HTTP request.
+        name: In lower case.
+    """
+    for field_name, value in scope["headers"]:
+        if field_name == name:
+            text: str = value.decode("latin-1")
+            return text
+    return None
+
+
 def open_record(scope: MutableMapping[str, Any]) -> RequestRecord:
     """Start the record of a request and keep it in the request's state.
 
@@ -53,8 +66,8 @@ def open_record(scope: MutableMapping[str, Any]) -> RequestRecord:
     Returns:
         The record; a caller's request id is kept if it is short and plain.
     """
-    offered = Headers(scope=scope).get(REQUEST_ID_HEADER, "")
-    request_id = offered if _ACCEPTABLE_ID.fullmatch(offered) else uuid.uuid4().hex
+    offered = header_of(scope, _ID_FIELD) or ""
+    request_id = offered if _ACCEPTABLE_ID.fullmatch(offered) else secrets.token_hex(16)
     record = RequestRecord(request_id=request_id)
     scope.setdefault("state", {})[_STATE_KEY] = record
     return record

@@ -7,6 +7,8 @@ from typing import Final, NamedTuple
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
+from posterion.observability.families import Family
+
 METRICS_MEDIA_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 
 _SECONDS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
@@ -41,11 +43,10 @@ class ServiceMetrics:
     def __init__(self) -> None:
         """Register every metric at zero."""
         self.registry = CollectorRegistry()
-        self._requests = Counter(
+        self._requests = self._counter(
             "posterion_requests",
             "Requests answered, by route template, problem code, and model.",
             ("route", "status", "code", "model", "version"),
-            registry=self.registry,
         )
         self._request_seconds = self._histogram(
             "request_seconds", "Time from arrival to the last byte of the reply.", _SECONDS, "route"
@@ -68,29 +69,25 @@ class ServiceMetrics:
             _FORCE_STD,
             "model",
         )
-        self._item_errors = Counter(
+        self._item_errors = self._counter(
             "posterion_item_errors",
             "Structures answered with an error of their own.",
             ("model", "code"),
-            registry=self.registry,
         )
-        self._flagged = Counter(
+        self._flagged = self._counter(
             "posterion_flagged",
             "Flags raised.",
             ("model", "code", "severity"),
-            registry=self.registry,
         )
-        self._atom_samples = Counter(
+        self._atom_samples = self._counter(
             "posterion_atom_samples",
             "Atoms times posterior samples evaluated.",
             ("model",),
-            registry=self.registry,
         )
-        self._rejected = Counter(
+        self._rejected = self._counter(
             "posterion_rejected",
             "Requests refused, by reason.",
             ("reason",),
-            registry=self.registry,
         )
         self._inflight = Gauge(
             "posterion_inflight", "Requests being answered.", registry=self.registry
@@ -103,18 +100,30 @@ class ServiceMetrics:
             registry=self.registry,
         )
 
+    def _counter(self, name: str, documentation: str, labels: tuple[str, ...]) -> Family[Counter]:
+        return Family(Counter(name, documentation, labels, registry=self.registry))
+
     def _histogram(
         self, name: str, documentation: str, buckets: Sequence[float], label: str
-    ) -> Histogram:
-        return Histogram(
-            f"posterion_{name}", documentation, (label,), buckets=buckets, registry=self.registry
+    ) -> Family[Histogram]:
+        return Family(
+            Histogram(
+                f"posterion_{name}",
+                documentation,
+                (label,),
+                buckets=buckets,
+                registry=self.registry,
+            )
         )
 
     @contextmanager
     def track_inflight(self) -> Iterator[None]:
         """Count a request as being answered inside the ``with`` block."""
-        with self._inflight.track_inprogress():
+        self._inflight.inc()
+        try:
             yield
+        finally:
+            self._inflight.dec()
 
     def observe_request(
         self, *, route: str, status: int, code: str, model: str, version: str, seconds: float

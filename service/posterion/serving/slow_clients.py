@@ -10,6 +10,8 @@ from typing import ClassVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from posterion.serving.one_write import OneWrite
+
 MAX_HEADER_BYTES = 65_536
 
 
@@ -34,6 +36,7 @@ class PunctualProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request."""
         super().connection_made(transport)
+        self._one_write = OneWrite(transport, self.loop)
         self._start_clock()
 
     def data_received(self, data: bytes) -> None:
@@ -55,6 +58,9 @@ class PunctualProtocol(HttpToolsProtocol):
         self._n_header_bytes = 0
         self._in_body = True
         super().on_headers_complete()
+        if self.cycle is not None:
+            # All that it does with the transport is to write a reply, and to close.
+            self.cycle.transport = self._one_write  # type: ignore[assignment]
 
     def on_message_complete(self) -> None:
         """Note that headers may follow."""

@@ -5,19 +5,22 @@ no without listing pairs: two atoms nearer than d along three directions share a
 twice as wide as d, or of one of the seven grids shifted by half a cell.
 """
 
-from itertools import product
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from posterion.structures.neighbors import complete_cell
 
-_SHIFTS: Final = np.array(list(product((0.0, 0.5), repeat=3)))
+_SHIFTS: Final = np.array((0.0, 0.5))
+_STRIDES: Final = np.array([1, 1_000_003, 998_244_353_003], dtype=np.int64)
 _ALL_PAIRS: Final = 256
 """Up to this many atoms of a molecule, one matrix product of all pairs beats the grids."""
 _ROUNDING: Final = 1e-14
 """Of the largest square, more than the squares of distances from a product are off by."""
+_CELLS: Final = 256
+"""Grids that are remembered."""
 _CROWD: Final = 8
 """More atoms than this in one cell are left to the search that lists pairs."""
 
@@ -41,30 +44,58 @@ def contacts_possible(
         False only if no two atoms, images included, are closer; images of one and the same
         atom are not looked at.
     """
-    if cell is None or not any(pbc):
-        if len(positions) <= _ALL_PAIRS:
-            return not _smallest_squared(positions) >= distance * distance
-        along, heights = positions, np.ones(3)
-    else:
-        # Along the normals of the cell's faces no two atoms are farther apart than in space.
-        inverse = np.linalg.inv(complete_cell(cell, pbc))
-        heights = 1.0 / np.sqrt(np.einsum("ij,ij->j", inverse, inverse))
-        along = (positions @ inverse) * heights
-    periods = np.where(pbc, heights, np.inf)
-    n_cells = np.where(pbc, np.maximum(np.floor(heights / (2.0 * distance)), 1.0), np.inf)
-    width = np.where(pbc, heights / np.where(pbc, n_cells, 1.0), 2.0 * distance)
-    pairs = _sharing(along / width, n_cells)
-    if pairs is None:
-        return True
+    periodic = cell is not None and any(pbc)
+    if not periodic and len(positions) <= _ALL_PAIRS:
+        return not _smallest_squared(positions) >= distance * distance
+    grid = _grid(cell.tobytes() if cell is not None and periodic else None, pbc, distance)
+    along = positions @ grid.normals
+    pairs = _sharing(along / grid.width, grid.n_cells)
+    if pairs is None or not len(pairs[0]):
+        return pairs is None
     apart = along[pairs[0]] - along[pairs[1]]
-    apart -= np.where(pbc, heights, 0.0) * np.round(apart / periods)
+    apart -= np.where(pbc, grid.periods, 0.0) * np.round(apart / grid.periods)
     return bool((np.abs(apart) < distance).all(axis=1).any())
+
+
+class _Grid(NamedTuple):
+    """What of a grid depends on the cell alone.
+
+    Attributes:
+        normals: Unit normals of the cell's faces, as columns: along these no two atoms are
+            farther apart than in space.
+        periods: Lengths along the normals after which the structure repeats, Angstrom.
+        width: Widths of the grid's cells, Angstrom.
+        n_cells: Their number in a period; infinite, like that, where nothing repeats.
+    """
+
+    normals: NDArray[np.float64]
+    periods: NDArray[np.float64]
+    width: NDArray[np.float64]
+    n_cells: NDArray[np.float64]
+
+
+@lru_cache(maxsize=_CELLS)
+def _grid(cell: bytes | None, pbc: tuple[bool, bool, bool], distance: float) -> _Grid:
+    """The grid for one cell; the steps of a trajectory ask about the same one."""
+    normals, heights = np.eye(3), np.ones(3)
+    if cell is not None:
+        rows = np.frombuffer(cell, dtype=np.float64).reshape(3, 3)
+        inverse = np.linalg.inv(complete_cell(rows, pbc))
+        heights = 1.0 / np.sqrt(np.einsum("ij,ij->j", inverse, inverse))
+        normals = np.asarray(inverse * heights, dtype=np.float64)
+    n_cells = np.where(pbc, np.maximum(np.floor(heights / (2.0 * distance)), 1.0), np.inf)
+    return _Grid(
+        normals=normals,
+        periods=np.where(pbc, heights, np.inf),
+        width=np.where(pbc, heights / np.where(pbc, n_cells, 1.0), 2.0 * distance),
+        n_cells=n_cells,
+    )
 
 
 def _smallest_squared(positions: NDArray[np.float64]) -> float:
     """A little less than the smallest squared distance, or NaN of numbers beyond squares."""
     with np.errstate(over="ignore", invalid="ignore"):
-        centred = positions - positions.mean(axis=0)
+        centred = positions - np.add.reduce(positions) / len(positions)
         squares = np.einsum("ij,ij->i", centred, centred)
         apart = squares[:, None] + squares - 2.0 * (centred @ centred.T)
         apart.flat[:: len(positions) + 1] = np.inf
@@ -84,10 +115,23 @@ def _sharing(
         Both atoms of every such pair, in any order, some pairs more than once; None if so many
         share a cell that some must be close.
     """
-    cells = np.floor(scaled + _SHIFTS[:, None, :])
-    cells -= np.floor(cells / n_cells) * np.where(np.isinf(n_cells), 0.0, n_cells)
+    # One direction after the other, shape (2, 3, n_atoms), of which the eight grids are made.
+    cells = np.floor(scaled.T + _SHIFTS[:, None, None])
+    repeating = np.isfinite(n_cells)
+    if repeating.all():
+        n = n_cells[:, None]
+        cells -= np.floor(cells / n) * n
+    else:
+        n = n_cells[repeating, None]
+        cells[:, repeating] -= np.floor(cells[:, repeating] / n) * n
     # Far-off cells may get one number; a pair too many does no harm.
-    numbers = cells.astype(np.int64) @ np.array([1, 1_000_003, 998_244_353_003], dtype=np.int64)
+    strides = cells.astype(np.int64) * _STRIDES[:, None]
+    numbers = strides[:, None, None, 0] + strides[:, None, 1] + strides[:, 2]
+    numbers = numbers.reshape(8, -1)
+    ordered = np.sort(numbers, axis=1)
+    if not (ordered[:, 1:] == ordered[:, :-1]).any():
+        none = np.empty(0, dtype=np.int64)
+        return none, none
     order = np.argsort(numbers, axis=1)
     ordered = np.take_along_axis(numbers, order, axis=1)
     first, second = [order[0, :0]], [order[0, :0]]

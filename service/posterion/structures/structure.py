@@ -1,6 +1,7 @@
 """One configuration of atoms, checked once and immutable afterwards."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -175,11 +176,14 @@ def _checked_cell(values: object, pbc: tuple[bool, bool, bool]) -> NDArray[np.fl
     if not (np.abs(array) <= MAXIMUM_COORDINATE).all():
         raise _fail("/cell", f"expected finite numbers below {MAXIMUM_COORDINATE:g} Angstrom")
     if any(pbc):
-        _check_heights(array, pbc)
+        _check_heights(array.tobytes(), pbc)
     return array
 
 
-def _check_heights(array: NDArray[np.float64], pbc: tuple[bool, bool, bool]) -> None:
+@lru_cache(maxsize=256)
+def _check_heights(cell: bytes, pbc: tuple[bool, bool, bool]) -> None:
+    """Refuse a flat cell; the steps of a trajectory share theirs, so the good are remembered."""
+    array = np.frombuffer(cell, dtype=np.float64).reshape(3, 3)
     for axis in range(3):
         if pbc[axis] and not array[axis].any():
             raise _fail(f"/cell/{axis}", "expected a lattice vector in a periodic direction, got 0")

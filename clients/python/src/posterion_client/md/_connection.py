@@ -4,7 +4,6 @@ The standard library alone: the interpreters inside MD codes have little else. C
 proxies are not used.
 """
 
-import http.client
 import socket
 import ssl
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from posterion_client._answer import Answer
 from posterion_client._errors import ConnectionFailed, PosterionError, TimedOut
 from posterion_client._refusals import error_of_answer
 from posterion_client._user_agent import USER_AGENT
+from posterion_client.md._http import Answers, Exchanged, request_head, send_request
 
 _PORTS: Final[Mapping[str, int]] = {"http": 80, "https": 443}
 
@@ -103,7 +103,8 @@ class HttpConnection:
             endpoint: Where the service is.
         """
         self._endpoint = endpoint
-        self._open: http.client.HTTPConnection | None = None
+        self._open: socket.socket | None = None
+        self._answers: Answers | None = None
 
     def post(self, route: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         """Send a request and read its answer.
@@ -116,18 +117,32 @@ class HttpConnection:
         Raises:
             PosterionError: If no answer came, or it is an error.
         """
-        fields = {"User-Agent": USER_AGENT, **self._endpoint.headers, **headers}
         path = self._endpoint.path(route)
+        fields = {
+            "Host": self._endpoint.authority,
+            "Accept-Encoding": "identity",
+            "User-Agent": USER_AGENT,
+            **self._endpoint.headers,
+            **headers,
+            "Content-Length": str(len(body)),
+        }
+        head = request_head("POST", path, fields)
         kept = self._open is not None
         try:
-            answer = self._exchange(path, body, fields)
+            exchanged = self._exchange(head, body)
         except TimeoutError as error:
             raise self._endpoint.failure(error) from error
-        except (OSError, http.client.HTTPException) as error:
+        except OSError as error:
             # A kept connection may have been closed while the caller computed.
             if not kept:
                 raise self._endpoint.failure(error) from error
-            answer = self._exchange_again(path, body, fields)
+            exchanged = self._exchange_again(head, body)
+        answer = Answer(
+            url=f"{self._endpoint.url}{path}",
+            status=exchanged.head.status,
+            headers=exchanged.head.headers,
+            content=exchanged.content,
+        )
         refused = error_of_answer(answer)
         if refused is not None:
             raise refused
@@ -137,39 +152,24 @@ class HttpConnection:
         """Hang up."""
         if self._open is not None:
             self._open.close()
-            self._open = None
+            self._open = self._answers = None
 
-    def _exchange_again(self, path: str, body: bytes, fields: Mapping[str, str]) -> Answer:
+    def _exchange_again(self, head: bytes, body: bytes) -> Exchanged:
         try:
-            return self._exchange(path, body, fields)
-        except (OSError, http.client.HTTPException) as error:
+            return self._exchange(head, body)
+        except OSError as error:
             raise self._endpoint.failure(error) from error
 
-    def _exchange(self, path: str, body: bytes, fields: Mapping[str, str]) -> Answer:
-        if self._open is None:
-            self._open = http.client.HTTPConnection(self._endpoint.host, self._endpoint.port)
-            self._open.sock = self._connected()
+    def _exchange(self, head: bytes, body: bytes) -> Exchanged:
+        if self._open is None or self._answers is None:
+            self._open = self._endpoint.connected()
+            self._answers = Answers(self._open)
         try:
-            self._open.request(
-                "POST", path, body, {"Host": self._endpoint.authority, **dict(fields)}
-            )
-            response = self._open.getresponse()
-            content = response.read()
+            send_request(self._open, head, body)
+            exchanged = self._answers.whole()
         except BaseException:
             self.close()
             raise
-        if response.will_close:
+        if not exchanged.head.kept:
             self.close()
-        return Answer(
-            url=f"{self._endpoint.url}{path}",
-            status=response.status,
-            headers={name.lower(): value for name, value in response.getheaders()},
-            content=content,
-        )
-
-    def _connected(self) -> socket.socket:
-        try:
-            return self._endpoint.connected()
-        except BaseException:
-            self._open = None
-            raise
+        return exchanged

@@ -10,8 +10,6 @@ import os
 import socket
 import struct
 from dataclasses import dataclass, field
-from http.client import parse_headers
-from io import BytesIO
 from typing import Final
 
 import numpy as np
@@ -21,13 +19,13 @@ from posterion_client._errors import InvalidReply
 from posterion_client._refusals import error_of_answer
 from posterion_client._user_agent import USER_AGENT
 from posterion_client.md._connection import Endpoint
+from posterion_client.md._http import LONGEST_HEAD, Answers, request_head
 
 _ACCEPT_SALT: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 _FINAL: Final = 0x80
 _LONGEST_MESSAGE: Final = 1 << 31
 _NO_CODE: Final = 1005
-_LONGEST_HEAD: Final = 1 << 16
 
 
 class ClosedError(ConnectionError):
@@ -193,8 +191,7 @@ def _upgrade(connection: socket.socket, endpoint: Endpoint, path: str, subprotoc
         "Sec-WebSocket-Protocol": subprotocol,
         **endpoint.headers,
     }
-    lines = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
-    connection.sendall("\r\n".join([*lines, "", ""]).encode())
+    connection.sendall(request_head("GET", path, fields))
     answer, beyond = _answer(connection, f"{endpoint.url}{path}")
     if answer.status != 101:
         refused = error_of_answer(answer)
@@ -209,30 +206,11 @@ def _upgrade(connection: socket.socket, endpoint: Endpoint, path: str, subprotoc
 
 def _answer(connection: socket.socket, url: str) -> tuple[Answer, bytes]:
     """Read an answer's head, and its body unless it is the beginning of a WebSocket."""
-    received = b""
-    while b"\r\n\r\n" not in received:
-        received += _more(connection)
-        if len(received) > _LONGEST_HEAD:
-            raise ConnectionError("no answer of HTTP: its head has no end")
-    head, _, beyond = received.partition(b"\r\n\r\n")
-    line, _, fields = head.partition(b"\r\n")
-    words = line.split()
-    if len(words) < 2 or not words[0].startswith(b"HTTP/1.") or not words[1].isdigit():
-        raise ConnectionError(f"no answer of HTTP: {line[:80]!r}")
-    said = parse_headers(BytesIO(fields + b"\r\n\r\n"))
-    headers = {name.lower(): value for name, value in said.items()}
-    status, body = int(words[1]), b""
-    if status != 101:
-        length = headers.get("content-length", "0")
-        wanted = min(int(length) if length.isdigit() else 0, _LONGEST_HEAD)
-        while len(beyond) < wanted:
-            beyond += _more(connection)
-        body, beyond = beyond, b""
-    return Answer(url=url, status=status, headers=headers, content=body), beyond
-
-
-def _more(connection: socket.socket) -> bytes:
-    chunk = connection.recv(1 << 16)
-    if not chunk:
-        raise ConnectionError("cut before the answer was complete")
-    return chunk
+    answers = Answers(connection)
+    head = answers.head()
+    body = b""
+    if head.status != 101:
+        length = head.headers.get("content-length", "0")
+        body = answers.exactly(min(int(length) if length.isdigit() else 0, LONGEST_HEAD))
+    beyond = answers.beyond if head.status == 101 else b""
+    return Answer(url=url, status=head.status, headers=head.headers, content=body), beyond
