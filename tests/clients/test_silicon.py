@@ -1,4 +1,4 @@
-"""Every MD code certified for a crystal: a triclinic cell of silicon, from a bank trained for it."""
+"""Every MD code certified for a triclinic cell of silicon, from a bank trained for it."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,14 @@ from tests.support.silicon import publish_silicon
 
 pytestmark = pytest.mark.clients
 
-ALLOWED_EV = {"lammps": 1e-6, "lammps-plugin": 1e-6, "ipi": 1e-6, "openmm": 1e-7, "c": 1e-10, "fortran": 1e-10}
+ALLOWED_EV = {
+    "lammps": 1e-6,
+    "lammps-plugin": 1e-6,
+    "ipi": 1e-6,
+    "openmm": 1e-7,
+    "c": 1e-10,
+    "fortran": 1e-10,
+}
 """Of the total energy over 200 steps; where nothing stands here, 1e-9."""
 
 

@@ -4,15 +4,14 @@ import json
 import subprocess
 import threading
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from posterion_client import Client
 from posterion_client.md import Precision
 from posterion_client.selftest._code import Service
 from posterion_client.selftest._codes import CODES
-from tests.support.md_codes import environment_python, run_in_environment
+from tests.support.md_codes import run_in_environment
 
 _ENVIRONMENTS = {"lammps-plugin": "lammps", "ase": "ipi", "c": "ipi", "fortran": "ipi"}
 """Where a code lies that has no environment of its own name; these need an interpreter only."""

@@ -1,6 +1,7 @@
 """A small bank of silicon, trained: crystals of eight atoms with the energies of Tersoff."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -34,21 +35,17 @@ _NETWORK = {
 def silicon_frames(n_frames: int = N_FRAMES, *, seed: int = 14) -> list[Atoms]:
     """Strained, shaken crystals with energy (eV), forces and stress of Tersoff's potential."""
     generator = np.random.default_rng(seed)
-    calculator = Tersoff({("Si", "Si", "Si"): _TERSOFF})
+    calculator: Any = Tersoff({("Si", "Si", "Si"): _TERSOFF})
     frames = []
     for _ in range(n_frames):
-        crystal = bulk("Si", cubic=True)
+        crystal: Any = bulk("Si", cubic=True)
         strain = np.eye(3) + generator.normal(scale=0.015, size=(3, 3))
         crystal.set_cell(crystal.cell @ strain, scale_atoms=True)
         crystal.positions += generator.normal(scale=generator.uniform(0.02, 0.12), size=(8, 3))
-        crystal.calc = calculator
-        found = SinglePointCalculator(
-            crystal,
-            energy=crystal.get_potential_energy(),
-            forces=crystal.get_forces(),
-            stress=crystal.get_stress(),
-        )
-        crystal.calc = found
+        results = {
+            name: calculator.get_property(name, crystal) for name in ("energy", "forces", "stress")
+        }
+        crystal.calc = SinglePointCalculator(crystal, **results)  # type: ignore[no-untyped-call]
         frames.append(crystal)
     return frames
 

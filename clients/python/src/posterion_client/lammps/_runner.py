@@ -3,6 +3,7 @@
 import sys
 import tempfile
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
@@ -183,7 +184,8 @@ class LammpsRun:
         """
         line = f"posterion: {' '.join(said.split())}"
         if self._without_screen and self._comm.rank == 0:
-            print(line, file=sys.stderr, flush=True)
+            sys.stderr.write(f"{line}\n")
+            sys.stderr.flush()
         try:
             self.lmp.error(_ALL_RANKS, line)
         except Exception:  # noqa: BLE001 - what it raises is that very line
@@ -227,10 +229,8 @@ def split_script(text: str) -> tuple[str, str, str]:
 
 def _has_no_screen(arguments: Sequence[str]) -> bool:
     """Whether LAMMPS is told to be silent, so that its errors are seen in its log at most."""
-    given = list(arguments)
     return any(
-        name in {"-screen", "-sc"} and value == "none"
-        for name, value in zip(given, given[1:], strict=False)
+        name in {"-screen", "-sc"} and value == "none" for name, value in pairwise(arguments)
     )
 
 

@@ -86,8 +86,9 @@ def _inside(job: Job) -> FloatArray:
     """Positions within the box: an atom beyond a periodic face would not be created."""
     if job.cell is None:
         return job.positions
-    fractions = np.floor(np.linalg.solve(job.cell.T, job.positions.T).T)
-    return job.positions - fractions @ job.cell
+    periods = np.floor(np.linalg.solve(job.cell.T, job.positions.T).T)
+    inside: FloatArray = job.positions - periods @ job.cell
+    return inside
 
 
 def _region(job: Job) -> str:
