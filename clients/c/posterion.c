@@ -73,6 +73,8 @@ static posterion_status keep_strings(posterion *handle)
     static const size_t longest[] = {PSTN_NAME_BYTES - 1, PSTN_NAME_BYTES - 1, PSTN_NAME_BYTES - 1,
                                      3 * PSTN_NAME_BYTES};
 
+    if (handle->options.authorization == NULL)
+        handle->options.authorization = getenv("POSTERION_AUTHORIZATION");
     for (size_t i = 0; i < sizeof given / sizeof *given; i++) {
         if (*given[i] == NULL)
             continue;

@@ -74,7 +74,8 @@ typedef struct posterion_options {
     const char *model;         /* NULL = the service's default */
     const char *version;       /* version, digest or alias of the model; NULL = stable */
     const char *digest;        /* sample set that must answer; NULL = the one that answers first */
-    const char *authorization; /* value of the Authorization header; NULL = none */
+    const char *authorization; /* value of the Authorization header; NULL = the environment
+                                * variable POSTERION_AUTHORIZATION, then none */
     int double_precision;      /* 0 = float32, 1 = float64, the slower reference engine */
     int stress;                /* 1 = wanted, 0 = not, -1 = if all directions are periodic */
     int uncertainty;           /* 1 = standard deviations wanted; flags come in any case */

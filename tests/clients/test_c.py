@@ -20,6 +20,7 @@ from posterion_client.selftest._driver import run_driver
 from posterion_client.selftest._native import Build, run, sources
 from posterion_client.selftest._reference import reference_prediction, reference_trace
 from posterion_client.selftest._run import certify
+from tests.support.doorkeeper import doorkeeper
 from tests.support.fake_backend import OLDER, STABLE, SpringBackend
 from tests.support.native_jobs import SlowSprings, answering, run_failing, spring_job
 from tests.support.services import Service
@@ -159,6 +160,16 @@ def test_a_busy_service_is_asked_again_when_it_says(driver: Path, transport: Tra
         timer.start()
         run_driver(driver, spring_job(service.url), transport=transport)
     assert len(backend.calls) == 2
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_the_environment_says_who_asks(
+    driver: Path, transport: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POSTERION_AUTHORIZATION", "Bearer t")
+    with doorkeeper() as door:
+        run_failing(driver, spring_job(door.url), transport=transport)
+    assert door.introductions() == {"Bearer t"}
 
 
 HOSTILE_MESSAGES = {

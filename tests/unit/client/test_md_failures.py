@@ -11,6 +11,7 @@ from posterion.errors import Overloaded
 from posterion.errors import UnknownModel as UnknownModelOfService
 from posterion_client import (
     ConnectionFailed,
+    InvalidReply,
     ModelChanged,
     NonFiniteResult,
     UnknownModel,
@@ -25,6 +26,7 @@ from tests.support.fake_backend import (
     UNKNOWN_ELEMENT,
     SpringBackend,
 )
+from tests.support.native_jobs import answering
 from tests.support.spring_service import SpringService, spring_service
 from tests.unit.client.md_cases import NEVER, NUMBERS, POSITIONS, SOON, every_transport
 from tests.unit.client.stand_in import Pace
@@ -141,3 +143,13 @@ def test_a_wrong_address_is_said_when_patience_ends() -> None:
         session = MDSession([1], url=f"http://127.0.0.1:{port}", transport=transport, retry=NEVER)
         with pytest.raises(ConnectionFailed, match=str(port)):
             session.evaluate([[0, 0, 0]])
+
+
+def test_a_way_without_sessions_is_named_where_nothing_else_is_allowed() -> None:
+    page = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
+    with (
+        answering(page, upgrades=False) as url,
+        MDSession(NUMBERS, url=url, transport="websocket") as session,
+        pytest.raises(InvalidReply, match=r"answered 404 to a WebSocket's handshake"),
+    ):
+        session.evaluate(POSITIONS)

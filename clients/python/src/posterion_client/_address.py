@@ -1,6 +1,7 @@
 """Where the service is: argument, then environment, then this machine."""
 
 import os
+from collections.abc import Mapping
 from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
@@ -8,6 +9,7 @@ from urllib.parse import urlsplit
 from posterion_client._errors import InvalidArgument
 
 URL_VARIABLE: Final = "POSTERION_URL"
+AUTHORIZATION_VARIABLE: Final = "POSTERION_AUTHORIZATION"
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
 
 
@@ -47,3 +49,17 @@ def is_this_machine(url: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def with_authorization(headers: Mapping[str, str] | None) -> dict[str, str]:
+    """Headers to send, among them the one that proves who asks, where there is one.
+
+    Args:
+        headers: Given by the caller; an ``Authorization`` among them is the one. Else it is
+            the environment variable ``POSTERION_AUTHORIZATION``, if set.
+    """
+    sent = dict(headers or {})
+    value = os.environ.get(AUTHORIZATION_VARIABLE)
+    if value and "authorization" not in {name.lower() for name in sent}:
+        sent["Authorization"] = value
+    return sent

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal, overload
 
 import httpx
 
-from posterion_client._address import is_this_machine, resolve_url
+from posterion_client._address import is_this_machine, resolve_url, with_authorization
 from posterion_client._catalog import (
     ModelCard,
     ModelVersion,
@@ -59,7 +59,8 @@ class Client:
         encoding: ``msgpack`` (raw arrays), or ``json``.
         timeout: Time limits of each attempt: connect 5 s, read 60 s.
         retry: When failed requests are repeated.
-        headers: Headers sent with every request, e.g. ``Authorization``.
+        headers: Headers sent with every request; ``Authorization`` is the environment variable
+            ``POSTERION_AUTHORIZATION`` unless it is among them.
         transport: Carries the requests; default is a pooled HTTP transport.
         pacer: Clock, sleep and chance of the retries; default is the machine's.
 
@@ -89,7 +90,7 @@ class Client:
             timeout=timeout,
         )
         self._http = httpx.Client(
-            headers={"User-Agent": USER_AGENT, **(headers or {})},
+            headers={"User-Agent": USER_AGENT, **with_authorization(headers)},
             limits=CONNECTION_LIMITS,
             transport=transport,
             trust_env=not is_this_machine(self._session.url),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from posterion_client._address import resolve_url
+from posterion_client._address import resolve_url, with_authorization
 from posterion_client._errors import InvalidArgument, InvalidStructure
 from posterion_client._request import Target
 from posterion_client._retry import Pacer, RetryPolicy, SystemPacer
@@ -67,7 +67,7 @@ class BatchSession:
         n_samples: Evaluate only the first n samples.
         retry: How long a step is sent again; default is ten minutes.
         timeout_s: Longest silence while an answer is awaited, seconds.
-        headers: Sent with every request.
+        headers: Sent with every request, as for `posterion_client.Client`.
         pacer: Clock, sleep and chance of the retries; default is the machine's.
     """
 
@@ -94,7 +94,9 @@ class BatchSession:
             precision=precision,
             n_samples=n_samples,
         )
-        endpoint = Endpoint(url=resolve_url(url), headers=headers or {}, timeout_s=timeout_s)
+        endpoint = Endpoint(
+            url=resolve_url(url), headers=with_authorization(headers), timeout_s=timeout_s
+        )
         self._channel = RequestChannel(endpoint, self._pin, question)
         self._steps = Steps(self._channel, retry or MD_RETRY, pacer or SystemPacer())
 

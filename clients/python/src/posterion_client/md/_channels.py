@@ -115,10 +115,13 @@ class SessionChannel:
         """Send one step; see `Channel`.
 
         Raises:
-            UpgradeRefusedError: If something on the way does not speak WebSocket.
+            InvalidReply: Because of an `UpgradeRefusedError`, if something on the way does not
+                speak WebSocket.
         """
         try:
             message = self._exchange(structures, step)
+        except UpgradeRefusedError as error:
+            raise InvalidReply(f"{error}; transport 'http' needs none") from error
         except OSError as error:
             self.close()
             raise self._endpoint.failure(error) from error
@@ -200,8 +203,10 @@ class AutomaticChannel:
         """Send one step; see `Channel`."""
         try:
             return self._channel.evaluate(structures, step)
-        except UpgradeRefusedError as error:
-            logger.warning("%s; every step is a request of its own now", error)
+        except InvalidReply as error:
+            if not isinstance(error.__cause__, UpgradeRefusedError):
+                raise
+            logger.warning("%s; every step is a request of its own now", error.__cause__)
             self._channel = RequestChannel(*self._settings)
             return self._channel.evaluate(structures, step)
 

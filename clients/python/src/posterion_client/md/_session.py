@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from posterion_client._address import resolve_url
+from posterion_client._address import resolve_url, with_authorization
 from posterion_client._elements import NUMBERS
 from posterion_client._errors import InvalidArgument
 from posterion_client._request import Target
@@ -124,7 +124,9 @@ class MDSession:
             precision=precision,
             n_samples=n_samples,
         )
-        endpoint = Endpoint(url=resolve_url(url), headers=headers or {}, timeout_s=timeout_s)
+        endpoint = Endpoint(
+            url=resolve_url(url), headers=with_authorization(headers), timeout_s=timeout_s
+        )
         self._channel = CHANNELS[transport](endpoint, self._pin, question)
         self._steps = Steps(self._channel, retry or MD_RETRY, pacer or SystemPacer())
         self._turn = threading.Lock()

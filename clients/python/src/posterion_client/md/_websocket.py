@@ -26,6 +26,8 @@ _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0
 _FINAL: Final = 0x80
 _LONGEST_MESSAGE: Final = 1 << 31
 _NO_CODE: Final = 1005
+_SAME_FOR_REQUESTS: Final = frozenset({401, 429})
+"""Statuses that a request would get as well; 403 is also what servers say that know no session."""
 
 
 class ClosedError(ConnectionError):
@@ -42,7 +44,7 @@ class ClosedError(ConnectionError):
 
 
 class UpgradeRefusedError(Exception):
-    """Something on the way does not speak WebSocket.
+    """Something on the way does not speak WebSocket: requests may still pass.
 
     Attributes:
         answer: What it said instead.
@@ -195,7 +197,7 @@ def _upgrade(connection: socket.socket, endpoint: Endpoint, path: str, subprotoc
     answer, beyond = _answer(connection, f"{endpoint.url}{path}")
     if answer.status != 101:
         refused = error_of_answer(answer)
-        if answer.status >= 500 and refused is not None:
+        if refused is not None and (answer.status >= 500 or answer.status in _SAME_FOR_REQUESTS):
             raise refused
         raise UpgradeRefusedError(answer)
     proof = base64.b64encode(hashlib.sha1(key + _ACCEPT_SALT).digest()).decode()  # noqa: S324

@@ -18,7 +18,8 @@ from posterion_client.md import MD_RETRY, MDSession, Precision, Scalar, Transpor
 class Settings:
     """What is asked; equal settings share a session.
 
-    There is no room for headers: a System's XML would hold what they keep secret.
+    There is no room for headers: a System's XML would hold what they keep secret. Set
+    ``POSTERION_AUTHORIZATION`` where the run takes place.
 
     Attributes:
         numbers: Atomic numbers of the particles.
