@@ -108,7 +108,7 @@ class Predictions:
             finite_or_error(next(predicted)) if isinstance(entry, Structure) else entry
             for entry in work.structures
         )
-        self._count(reply, outcomes, record)
+        record.afterwards.append(partial(self._count, reply, outcomes, record.n_atoms or 0))
         return Answer(work=work, model=reply.model, outcomes=outcomes, timing=reply.timing)
 
     def count_refusals(self, answer: Answer, outcomes: Sequence[object]) -> None:
@@ -192,13 +192,13 @@ class Predictions:
         self,
         reply: PredictReply,
         outcomes: Sequence[Prediction | PosterionError],
-        record: RequestRecord,
+        n_atoms: int,
     ) -> None:
         name, timing = reply.model.name, reply.timing
         self._metrics.observe_prediction(
             model=name,
             n_structures=len(outcomes),
-            n_atom_samples=(record.n_atoms or 0) * reply.model.n_samples,
+            n_atom_samples=n_atoms * reply.model.n_samples,
             phases_s=PhaseSeconds(
                 queue=timing.queue_ms / 1e3,
                 graph=timing.graph_ms / 1e3,
