@@ -24,7 +24,7 @@ from posterion.api.frame_layout import (
 )
 from posterion.api.replies import unit_of
 from posterion.api.schemas import Output
-from posterion.structures.prediction import Prediction, UncertaintyGradient
+from posterion.structures.prediction import Prediction, UncertaintyGradient, square_sums
 from posterion.structures.units import UnitSystem
 
 FloatArray = NDArray[np.float64]
@@ -155,9 +155,9 @@ class _Sections:
         if self.spread is None or found is None:
             return (NAN, NAN, NAN, NAN)
         factor = units.forces_factor
-        epistemic, total = found.forces_of_atoms()
+        epistemic, total = found.forces_per_atom, found.forces_total * factor
         np.multiply(epistemic, factor, out=self.spread[0, atoms])
-        np.multiply(total, factor, out=self.spread[1, atoms])
+        np.sqrt(square_sums(total) / 3.0, out=self.spread[1, atoms])
         return (
             found.energy_epistemic * units.energy_factor,
             found.energy_total * units.energy_factor,

@@ -103,19 +103,13 @@ class Uncertainty:
     @property
     def forces_per_atom(self) -> FloatArray:
         """Epistemic e_i = sqrt(mean over components of epistemic^2), ``(n_atoms,)``."""
-        per_atom: FloatArray = np.sqrt(_square_sums(self.forces_epistemic) / 3.0)
+        per_atom: FloatArray = np.sqrt(square_sums(self.forces_epistemic) / 3.0)
         return per_atom
-
-    def forces_of_atoms(self) -> tuple[FloatArray, FloatArray]:
-        """`forces_per_atom`, and the same of the total."""
-        squares = _square_sums(self.forces_epistemic) / 3.0
-        total = squares + self.forces_aleatoric * self.forces_aleatoric
-        return np.sqrt(squares), np.sqrt(total)
 
     @property
     def forces_max(self) -> float:
         """Largest e_i of the structure, eV/Angstrom."""
-        return math.sqrt(float(_square_sums(self.forces_epistemic).max()) / 3.0)
+        return math.sqrt(float(square_sums(self.forces_epistemic).max()) / 3.0)
 
     @property
     def forces_rms(self) -> float:
@@ -129,8 +123,15 @@ class Uncertainty:
         return int(self.forces_per_atom.argmax())
 
 
-def _square_sums(rows: FloatArray) -> FloatArray:
-    """Sum of the squares of every row of three; numpy's own sum of short rows takes longer."""
+def square_sums(rows: FloatArray) -> FloatArray:
+    """Sum of the squares of every row of three; numpy's own sum of short rows takes longer.
+
+    Args:
+        rows: Shape ``(n, 3)``.
+
+    Returns:
+        Shape ``(n,)``.
+    """
     first, second, third = (rows * rows).T
     sums: FloatArray = first + second
     sums += third
