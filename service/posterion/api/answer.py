@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from posterion.api.arrays import declared_rows
 from posterion.api.backend import ModelIdentity, Timing
 from posterion.api.codec import MediaType, encode
 from posterion.api.errors import problem_document
@@ -50,12 +49,12 @@ def write(answer: Answer, media_type: MediaType, record: RequestRecord) -> bytes
     """
     if media_type is MediaType.FRAME:
         return _write_frame(answer, record)
-    request = answer.work.request
-    units = request.units.system
+    terms = answer.work.terms
+    units = terms.units
     results = [
         error_document(identifier, outcome, request_id=record.request_id, index=index)
         if isinstance(outcome, PosterionError)
-        else result_document(identifier, outcome, units=units, outputs=request.outputs)
+        else result_document(identifier, outcome, units=units, outputs=terms.outputs)
         for index, (identifier, outcome) in enumerate(
             zip(answer.work.ids, answer.outcomes, strict=True)
         )
@@ -70,24 +69,24 @@ def write(answer: Answer, media_type: MediaType, record: RequestRecord) -> bytes
 
 
 def _write_frame(answer: Answer, record: RequestRecord) -> bytes:
-    request = answer.work.request
+    terms = answer.work.terms
     results = [
         Refused(
             problem=problem_document(
                 outcome, record.request_id, pointer_prefix=f"/structures/{index}"
             ),
-            n_atoms=declared_rows(entry.positions),
+            n_atoms=size,
         )
         if isinstance(outcome, PosterionError)
         else outcome
-        for index, (entry, outcome) in enumerate(
-            zip(request.structures, answer.outcomes, strict=True)
+        for index, (size, outcome) in enumerate(
+            zip(answer.work.sizes, answer.outcomes, strict=True)
         )
     ]
     timing = answer.timing
     header = ReplyHeader(
         step=0,
-        outputs=request.outputs,
+        outputs=terms.outputs,
         timing_ms=(timing.queue_ms, timing.graph_ms, timing.evaluate_ms),
     )
-    return encode_reply(results, header, request.units.system)
+    return encode_reply(results, header, terms.units)

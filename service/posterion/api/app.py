@@ -13,7 +13,7 @@ from posterion.api.limits import BodyLimits
 from posterion.api.openapi import API_VERSION, TITLE, openapi_document
 from posterion.api.prediction import Predictions
 from posterion.api.routes import labels, models, operations, service
-from posterion.api.routes.predict import predict_routes
+from posterion.api.routes.predict import PredictFirst, predict_routes
 from posterion.api.routes.session import session_routes
 from posterion.api.sessions import Sessions
 from posterion.api.settings import ApiSettings
@@ -75,12 +75,14 @@ def create_app(
         sessions=sessions,
     )
     # Routes are tried in this order.
-    app.router.routes.extend(predict_routes(app.state.service))
+    predictions = predict_routes(app.state.service)
+    app.router.routes.extend(predictions)
     for routes in (labels, service, models, operations):
         app.include_router(routes.router)
     app.router.routes.extend(session_routes(app.state.service))
     install_error_handlers(app)
     # The last one added is the outermost.
+    app.add_middleware(PredictFirst, routes=predictions)
     app.add_middleware(
         BodyLimits, max_bytes=settings.max_body_bytes, timeout_s=settings.body_timeout_s
     )

@@ -2,10 +2,13 @@
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
+
+LOOK_AFTER_S: Final = 0.005
+"""Work that is done sooner is not worth looking for a caller who leaves."""
 
 Result = TypeVar("Result")
 
@@ -34,7 +37,7 @@ async def whole_body(receive: Receive) -> bytes:
 
 
 async def run_while_connected(work: Coroutine[Any, Any, Result], receive: Receive) -> Result:
-    """Await some work, and cancel it as soon as the caller disconnects.
+    """Await some work, and cancel it when the caller disconnects.
 
     Args:
         work: What to await.
@@ -46,22 +49,29 @@ async def run_while_connected(work: Coroutine[Any, Any, Result], receive: Receiv
     Raises:
         ClientDisconnect: If the caller left first.
     """
-    watcher = asyncio.ensure_future(_disconnection(receive))
-    # The work runs in this very task; only the watcher is one more.
+    # The work runs in this very task; only the watcher is one more, and only where it may matter.
+    watchers: list[asyncio.Task[None]] = []
+    loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(None) as patience:
 
             def leave(gone: asyncio.Future[None]) -> None:
                 if not gone.cancelled():
                     gone.exception()
-                    patience.reschedule(asyncio.get_running_loop().time())
+                    patience.reschedule(loop.time())
 
-            watcher.add_done_callback(leave)
+            def look() -> None:
+                watchers.append(loop.create_task(_disconnection(receive)))
+                watchers[0].add_done_callback(leave)
+
+            timer = loop.call_later(LOOK_AFTER_S, look)
             try:
                 return await work
             finally:
-                watcher.remove_done_callback(leave)
-                watcher.cancel()
+                timer.cancel()
+                for watcher in watchers:
+                    watcher.remove_done_callback(leave)
+                    watcher.cancel()
     except TimeoutError:
         if not patience.expired():
             raise

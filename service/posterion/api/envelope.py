@@ -56,6 +56,8 @@ class RequestEnvelope:
                 self._account(scope, record, reply.status or CLIENT_CLOSED_REQUEST)
 
     def _account(self, scope: Scope, record: RequestRecord, status: int) -> None:
+        for count in record.afterwards:
+            count()
         route = _route_template(scope)
         self._metrics.observe_request(
             route=route,

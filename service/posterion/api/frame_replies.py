@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import orjson
@@ -23,10 +24,14 @@ from posterion.api.frame_layout import (
 )
 from posterion.api.replies import unit_of
 from posterion.api.schemas import Output
-from posterion.structures.prediction import Prediction, UncertaintyGradient
+from posterion.structures.prediction import Prediction, UncertaintyGradient, square_sums
 from posterion.structures.units import UnitSystem
 
 FloatArray = NDArray[np.float64]
+
+_REPLY: Final = int(Kind.REPLY)
+_OK, _FLAGGED, _ERROR = (int(status) for status in (Status.OK, Status.FLAGGED, Status.ERROR))
+"""Packed as plain numbers, which enumerations are slower to become."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -74,51 +79,54 @@ def encode_reply(
     """
     sizes = [len(r.forces) if isinstance(r, Prediction) else r.n_atoms for r in results]
     n_atoms, n_results = sum(sizes), len(results)
-    wanted = [name in header.outputs for name in OUTPUTS]
-    energy = wanted[0]
-    n_floats = sum(_section_sizes(wanted, n_atoms, n_results))
+    outputs = header.outputs
+    wanted = [name in outputs for name in OUTPUTS]
+    section_sizes = _section_sizes(wanted, n_atoms, n_results)
+    n_floats = sum(section_sizes)
     problems = [orjson.dumps(r.problem) if isinstance(r, Refused) else b"" for r in results]
     start = HEADER_BYTES + RESULT_BYTES * n_results
-    frame = bytearray(start + 8 * n_floats + padded(sum(map(len, problems))))
-    mask = sum(1 << bit for bit, asked in enumerate(wanted) if asked)
+    text = b"".join(problems)
+    frame = bytearray(start + 8 * n_floats + padded(len(text)))
     REPLY.pack_into(
-        frame, 0, MAGIC, LAYOUT, Kind.REPLY, header.step, n_results, n_atoms, mask, 0,
+        frame, 0, MAGIC, LAYOUT, _REPLY, header.step, n_results, n_atoms, _mask(wanted), 0,
         *header.timing_ms, header.n_rebuilds, 0,
     )  # fmt: skip
-    sections = _Sections(np.frombuffer(frame, "<f8", n_floats, start), n_atoms, n_results, wanted)
+    values = np.frombuffer(frame, "<f8", n_floats, start)
+    sections = _Sections(values, section_sizes, wanted)
+    energy_factor = units.energy_factor if wanted[0] else NAN
     first = 0
     for index, (result, size) in enumerate(zip(results, sizes, strict=True)):
         place = HEADER_BYTES + RESULT_BYTES * index
         if isinstance(result, Refused):
-            record = (Status.ERROR, 0, 0, 0, *[NAN] * 5, len(problems[index]), 0)
+            record = (_ERROR, 0, 0, 0, *[NAN] * 5, len(problems[index]), 0)
             sections.void(index, slice(first, first + size))
         else:
             numbers = sections.fill(index, slice(first, first + size), result, units)
-            value = result.energy * units.energy_factor if energy else NAN
-            record = (*_judgement(result), value, *numbers, 0, 0)
+            record = (*_judgement(result), result.energy * energy_factor, *numbers, 0, 0)
         RESULT.pack_into(frame, place, *record)
         first += size
-    text = b"".join(problems)
     if text:
         frame[start + 8 * n_floats : start + 8 * n_floats + len(text)] = text
     return bytes(frame)
 
 
+def _mask(wanted: Sequence[bool]) -> int:
+    return sum(1 << bit for bit, asked in enumerate(wanted) if asked)
+
+
 class _Sections:
     """The arrays of a reply, as views of its frame."""
 
-    def __init__(
-        self, values: FloatArray, n_atoms: int, n_results: int, wanted: Sequence[bool]
-    ) -> None:
+    def __init__(self, values: FloatArray, sizes: Sequence[int], wanted: Sequence[bool]) -> None:
         _, forces, stress, uncertainty, gradient = wanted
         parts: list[FloatArray] = []
         first = 0
-        for size in _section_sizes(wanted, n_atoms, n_results):
+        for size in sizes:
             parts.append(values[first : first + size])
             first += size
         self.forces = parts[0].reshape(-1, 3) if forces else None
         self.stress = parts[1].reshape(-1, 3, 3) if stress else None
-        self.spread = parts[2].reshape(2, n_atoms) if uncertainty else None
+        self.spread = parts[2].reshape(2, -1) if uncertainty else None
         self.gradient = (
             (parts[3], parts[4].reshape(-1, 3), parts[5].reshape(-1, 3, 3)) if gradient else None
         )
@@ -147,14 +155,13 @@ class _Sections:
         if self.spread is None or found is None:
             return (NAN, NAN, NAN, NAN)
         factor = units.forces_factor
-        per_atom = found.forces_per_atom
-        np.multiply(per_atom, factor, out=self.spread[0, atoms])
-        total = found.forces_total * factor
-        np.sqrt(np.add.reduce(total * total, axis=1) / 3.0, out=self.spread[1, atoms])
+        epistemic, total = found.forces_per_atom, found.forces_total * factor
+        np.multiply(epistemic, factor, out=self.spread[0, atoms])
+        np.sqrt(square_sums(total) / 3.0, out=self.spread[1, atoms])
         return (
             found.energy_epistemic * units.energy_factor,
             found.energy_total * units.energy_factor,
-            float(per_atom.max()) * factor,
+            float(epistemic.max()) * factor,
             found.forces_rms * factor,
         )
 
@@ -196,5 +203,5 @@ def _judgement(result: Prediction) -> tuple[int, int, int, int]:
             failed |= bit
         else:
             candidate |= bit
-    status = Status.FLAGGED if result.flags else Status.OK
+    status = _FLAGGED if result.flags else _OK
     return (status, result.n_samples, candidate, failed)

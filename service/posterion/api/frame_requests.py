@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,7 +88,78 @@ def read_step(frame: bytes, n_images: int, n_atoms: int) -> Step:
     )
 
 
-def decode_request(frame: bytes, settings: ApiSettings) -> dict[str, object]:
+class Said(NamedTuple):
+    """What a request says beside its structures; hashable, as callers repeat it every time.
+
+    Attributes:
+        outputs: Mask.
+        n_samples: 0 for all, `ADAPTIVE`, or their number.
+        precision: Bits, or 0.
+        length: Index into `LENGTHS`.
+        energy: Index into `ENERGIES`.
+        gradient: Index into `GRADIENTS`.
+    """
+
+    outputs: int
+    n_samples: int
+    precision: int
+    length: int
+    energy: int
+    gradient: int
+
+    def document(self) -> dict[str, object]:
+        """The fields of a predict request that say the same.
+
+        Raises:
+            InvalidRequest: If a number stands for nothing.
+        """
+        return {
+            "outputs": _outputs(self.outputs),
+            "units": {
+                "length": _named(LENGTHS, self.length),
+                "energy": _named(ENERGIES, self.energy),
+            },
+            "precision": _precision(self.precision),
+            "n_samples": {0: None, ADAPTIVE: "adaptive"}.get(self.n_samples, self.n_samples),
+            "uncertainty": _uncertainty(self.outputs, self.gradient),
+        }
+
+
+class FrameStructure(NamedTuple):
+    """One structure of a request, in the caller's units; its arrays are views of the frame.
+
+    Attributes:
+        numbers: Shape ``(n_atoms,)``.
+        positions: Shape ``(n_atoms, 3)``.
+        cell: Shape ``(3, 3)``, if given.
+        pbc: Periodic directions.
+        charge: Elementary charges.
+        spin_multiplicity: 2S + 1.
+    """
+
+    numbers: NDArray[np.int32]
+    positions: FloatArray
+    cell: FloatArray | None
+    pbc: tuple[bool, bool, bool]
+    charge: int
+    spin_multiplicity: int
+
+
+class FrameRequest(NamedTuple):
+    """A predict request as its frame has it.
+
+    Attributes:
+        said: What it says beside its structures.
+        deadline_ms: Milliseconds after arrival within which it must be answered; None = any.
+        structures: In their order.
+    """
+
+    said: Said
+    deadline_ms: float | None
+    structures: list[FrameStructure]
+
+
+def read_request(frame: bytes, settings: ApiSettings) -> FrameRequest:
     """Read a predict request.
 
     Args:
@@ -96,11 +167,10 @@ def decode_request(frame: bytes, settings: ApiSettings) -> dict[str, object]:
         settings: Limit on the number of structures.
 
     Returns:
-        The document that says the same; its arrays are raw, as in MessagePack.
+        The request; nothing is copied.
 
     Raises:
         MalformedBody: If the bytes are not a request of the layout.
-        InvalidRequest: If a number stands for nothing.
         TooLarge: If there are too many structures.
     """
     check_start(frame, Kind.REQUEST)
@@ -112,22 +182,20 @@ def decode_request(frame: bytes, settings: ApiSettings) -> dict[str, object]:
     if n_structures > settings.max_structures:
         raise TooLarge(f"expected at most {settings.max_structures} structures, got {n_structures}")
     check_length(frame, HEADER_BYTES + 88 * n_structures + 24 * n_atoms + padded(4 * n_atoms))
-    return {
-        "structures": _structures(frame, n_structures, n_atoms),
-        "outputs": _outputs(outputs),
-        "units": {"length": _named(LENGTHS, length), "energy": _named(ENERGIES, energy)},
-        "precision": _precision(precision),
-        "n_samples": {0: None, ADAPTIVE: "adaptive"}.get(n_samples, n_samples),
-        "deadline_ms": read_deadline(deadline_ms),
-        "uncertainty": _uncertainty(outputs, gradient),
-    }
+    return FrameRequest(
+        structures=_structures(frame, n_structures, n_atoms),
+        said=Said(outputs, n_samples, precision, length, energy, gradient),
+        deadline_ms=read_deadline(deadline_ms),
+    )
 
 
-def _structures(frame: bytes, n_structures: int, n_atoms: int) -> list[dict[str, object]]:
+def _structures(frame: bytes, n_structures: int, n_atoms: int) -> list[FrameStructure]:
     cells = HEADER_BYTES + 16 * n_structures
-    positions = cells + 72 * n_structures
-    numbers = positions + 24 * n_atoms
-    found: list[dict[str, object]] = []
+    floats = np.frombuffer(frame, "<f8", 9 * n_structures + 3 * n_atoms, cells)
+    lattices = floats[: 9 * n_structures].reshape(-1, 3, 3)
+    positions = floats[9 * n_structures :].reshape(-1, 3)
+    numbers = np.frombuffer(frame, "<i4", n_atoms, cells + 8 * floats.size)
+    found: list[FrameStructure] = []
     first = 0
     for index in range(n_structures):
         place = HEADER_BYTES + 16 * index
@@ -137,27 +205,20 @@ def _structures(frame: bytes, n_structures: int, n_atoms: int) -> list[dict[str,
         last = first + size
         if last > n_atoms:
             break
-        cell = _raw("<f8", [3, 3], frame[cells + 72 * index : cells + 72 * (index + 1)])
         found.append(
-            {
-                "numbers": _raw("<i4", [size], frame[numbers + 4 * first : numbers + 4 * last]),
-                "positions": _raw(
-                    "<f8", [size, 3], frame[positions + 24 * first : positions + 24 * last]
-                ),
-                "cell": cell if periodic & CELL_GIVEN else None,
-                "pbc": [bool(periodic & bit) for bit in (1, 2, 4)],
-                "charge": charge,
-                "spin_multiplicity": multiplicity,
-            }
+            FrameStructure(
+                numbers=numbers[first:last],
+                positions=positions[first:last],
+                cell=lattices[index] if periodic & CELL_GIVEN else None,
+                pbc=(bool(periodic & 1), bool(periodic & 2), bool(periodic & 4)),
+                charge=charge,
+                spin_multiplicity=multiplicity,
+            )
         )
         first = last
     if first != n_atoms or len(found) != n_structures:
         raise MalformedBody(f"expected structures of {n_atoms} atoms together")
     return found
-
-
-def _raw(dtype: str, shape: list[int], data: bytes) -> dict[str, object]:
-    return {"dtype": dtype, "shape": shape, "data": data}
 
 
 def _outputs(mask: int) -> list[str]:

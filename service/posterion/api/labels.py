@@ -121,7 +121,7 @@ def write_lesson(
     Returns:
         The body of the reply.
     """
-    units = answer.work.request.units.system
+    units = answer.work.terms.units
     state = lesson.state
     results = [
         _error(identifier, outcome, index, record)

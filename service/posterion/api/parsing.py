@@ -19,10 +19,7 @@ from posterion.api.arrays import (
     wrong_type,
 )
 from posterion.api.errors import MAX_FAULTS
-from posterion.api.schemas import (
-    PredictRequest,
-    StructureDocument,
-)
+from posterion.api.schemas import Output, PredictRequest, StructureDocument
 from posterion.api.settings import ApiSettings
 from posterion.api.validation import validated
 from posterion.errors import (
@@ -32,7 +29,9 @@ from posterion.errors import (
     StructureError,
     StructureTooLarge,
 )
+from posterion.structures.evaluation import EvaluationOptions, Priority
 from posterion.structures.structure import Structure
+from posterion.structures.units import UnitSystem
 
 _STRING: Final = frozenset({str})
 _ATOMIC_NUMBERS: Final[Mapping[str, int]] = {
@@ -41,17 +40,38 @@ _ATOMIC_NUMBERS: Final[Mapping[str, int]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PredictTerms:
+    """What a predict request says beside its structures.
+
+    Attributes:
+        outputs: Result fields to answer.
+        units: Of the request and of its reply.
+        options: How the structures are evaluated.
+        priority: Who waits.
+    """
+
+    outputs: tuple[Output, ...]
+    units: UnitSystem
+    options: EvaluationOptions
+    priority: Priority
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PredictWork:
     """One predict request, ready to be evaluated.
 
     Attributes:
-        request: The checked document.
+        terms: What it says beside its structures.
+        deadline_ms: Milliseconds after arrival when the answer is worthless, if ever.
         ids: Identifier of each structure.
+        sizes: Positions that each structure has, valid or not.
         structures: Each structure in eV and Angstrom, or what is wrong with it.
     """
 
-    request: PredictRequest
+    terms: PredictTerms
+    deadline_ms: float | None
     ids: tuple[str, ...]
+    sizes: tuple[int, ...]
     structures: tuple[Structure | StructureError, ...]
 
 
@@ -85,12 +105,12 @@ def read_predict(request: PredictRequest, settings: ApiSettings) -> PredictWork:
     Raises:
         InvalidRequest: If fields do not go together, or an array is of the wrong type.
     """
-    _check_combinations(request)
+    terms = terms_of(request)
     structures: list[Structure | StructureError] = []
     faults: list[Fault] = []
     for index, entry in enumerate(request.structures):
         try:
-            structures.append(read_structure(entry, request.units.system.angstrom, settings))
+            structures.append(read_structure(entry, terms.units.angstrom, settings))
         except StructureError as error:
             structures.append(error)
         except WrongTypeError as error:
@@ -103,7 +123,31 @@ def read_predict(request: PredictRequest, settings: ApiSettings) -> PredictWork:
         str(index) if entry.id is None else entry.id
         for index, entry in enumerate(request.structures)
     )
-    return PredictWork(request=request, ids=ids, structures=tuple(structures))
+    return PredictWork(
+        terms=terms,
+        deadline_ms=request.deadline_ms,
+        ids=ids,
+        sizes=tuple(declared_rows(entry.positions) for entry in request.structures),
+        structures=tuple(structures),
+    )
+
+
+def terms_of(request: PredictRequest) -> PredictTerms:
+    """What a checked request says beside its structures.
+
+    Args:
+        request: The request.
+
+    Raises:
+        InvalidRequest: If fields do not go together.
+    """
+    _check_combinations(request)
+    return PredictTerms(
+        outputs=tuple(request.outputs),
+        units=request.units.system,
+        options=request.options,
+        priority=request.priority,
+    )
 
 
 def _check_combinations(request: PredictRequest) -> None:
@@ -192,7 +236,12 @@ def _attempt(
 def _check_atoms(entry: StructureDocument, settings: ApiSettings) -> None:
     n_atoms = max(declared_rows(value) for value in (entry.numbers, entry.symbols, entry.positions))
     if n_atoms > settings.max_atoms:
-        raise StructureTooLarge(f"expected at most {settings.max_atoms} atoms, got {n_atoms}")
+        raise too_many_atoms(n_atoms, settings)
+
+
+def too_many_atoms(n_atoms: int, settings: ApiSettings) -> StructureTooLarge:
+    """The error of a structure with more atoms than the limit."""
+    return StructureTooLarge(f"expected at most {settings.max_atoms} atoms, got {n_atoms}")
 
 
 def _read_numbers(entry: StructureDocument) -> NDArray[np.int64]:

@@ -11,7 +11,7 @@ import anyio.to_thread
 from posterion.api.answer import Answer, write
 from posterion.api.backend import Backend, ModelIdentity, PredictReply, Timing
 from posterion.api.codec import MediaType, decode
-from posterion.api.frame_requests import decode_request
+from posterion.api.frame_parsing import parse_frame
 from posterion.api.label_parsing import LabelWork, parse_labels
 from posterion.api.nesting import NestingLimits
 from posterion.api.parsing import PredictWork, parse_predict
@@ -62,7 +62,11 @@ class Predictions:
         Returns:
             The work, with the errors of single structures inside.
         """
-        work = await self._decoded(body, media_type, parse_predict)
+        if media_type is MediaType.FRAME:
+            step = partial(parse_frame, body, self._settings)
+            work = await self.run(step, large=self._is_long(body))
+        else:
+            work = await self._decoded(body, media_type, parse_predict)
         _note_sizes(record, work)
         return work
 
@@ -104,7 +108,7 @@ class Predictions:
             finite_or_error(next(predicted)) if isinstance(entry, Structure) else entry
             for entry in work.structures
         )
-        self._count(reply, outcomes, record)
+        record.afterwards.append(partial(self._count, reply, outcomes, record.n_atoms or 0))
         return Answer(work=work, model=reply.model, outcomes=outcomes, timing=reply.timing)
 
     def count_refusals(self, answer: Answer, outcomes: Sequence[object]) -> None:
@@ -129,7 +133,7 @@ class Predictions:
         Returns:
             The body of the reply.
         """
-        full = answer.work.request.uncertainty.samples == "full"
+        full = answer.work.terms.options.samples == "full"
         n_numbers = (record.n_atoms or 0) * (10 + (3 * answer.model.n_samples if full else 0))
         step = partial(write, answer, media_type, record)
         return await self.run(step, large=n_numbers > self._settings.offload_numbers)
@@ -157,11 +161,12 @@ class Predictions:
         parse: Callable[[object, ApiSettings], Done],
     ) -> Done:
         def step() -> Done:
-            if media_type is MediaType.FRAME:
-                return parse(decode_request(body, self._settings), self._settings)
             return parse(decode(body, media_type, self._limits), self._settings)
 
-        return await self.run(step, large=len(body) > self._settings.offload_bytes)
+        return await self.run(step, large=self._is_long(body))
+
+    def _is_long(self, body: bytes) -> bool:
+        return len(body) > self._settings.offload_bytes
 
     async def _predict(
         self, work: PredictWork, model: ModelIdentity, version: str | None, record: RequestRecord
@@ -174,9 +179,9 @@ class Predictions:
             model.name,
             version,
             structures,
-            work.request.options,
+            work.terms.options,
             deadline_s=deadline_s,
-            priority=work.request.priority,
+            priority=work.terms.priority,
         )
         reply = await (asked if deadline_s is None else _within(deadline_s, asked))
         if len(reply.results) != len(structures):
@@ -187,13 +192,13 @@ class Predictions:
         self,
         reply: PredictReply,
         outcomes: Sequence[Prediction | PosterionError],
-        record: RequestRecord,
+        n_atoms: int,
     ) -> None:
         name, timing = reply.model.name, reply.timing
         self._metrics.observe_prediction(
             model=name,
             n_structures=len(outcomes),
-            n_atom_samples=(record.n_atoms or 0) * reply.model.n_samples,
+            n_atom_samples=n_atoms * reply.model.n_samples,
             phases_s=PhaseSeconds(
                 queue=timing.queue_ms / 1e3,
                 graph=timing.graph_ms / 1e3,
@@ -245,16 +250,16 @@ def _note_sizes(record: RequestRecord, work: PredictWork) -> None:
 
 
 def _check_samples(work: PredictWork, model: ModelIdentity) -> None:
-    asked = work.request.fixed_samples
+    asked = work.terms.options.n_samples
     if asked is not None and asked > model.n_samples:
         detail = f"expected at most {model.n_samples}, the samples of this version"
         raise InvalidRequest(detail, faults=(Fault(pointer="/n_samples", detail=detail),))
 
 
 def _time_left(work: PredictWork, record: RequestRecord) -> float | None:
-    if work.request.deadline_ms is None:
+    if work.deadline_ms is None:
         return None
-    left = work.request.deadline_ms / 1e3 - record.elapsed_s
+    left = work.deadline_ms / 1e3 - record.elapsed_s
     if left <= 0:
         raise DeadlineExceeded("the deadline passed while the request was read")
     return left

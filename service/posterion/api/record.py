@@ -3,7 +3,7 @@
 import re
 import secrets
 import time
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -27,6 +27,7 @@ class RequestRecord:
         version: Version that answered.
         n_structures: Structures in the request.
         n_atoms: Atoms in its valid structures.
+        afterwards: What is to be counted once the caller has the reply.
     """
 
     request_id: str
@@ -36,6 +37,7 @@ class RequestRecord:
     version: str | None = None
     n_structures: int | None = None
     n_atoms: int | None = None
+    afterwards: list[Callable[[], None]] = field(default_factory=list)
 
     @property
     def elapsed_s(self) -> float:

@@ -256,6 +256,8 @@ def _is_finite(prediction: Prediction) -> bool:
 
 
 def _is_moderate(value: object) -> bool:
+    if isinstance(value, float):
+        return abs(value) <= LARGEST
     array = np.asarray(value, dtype=np.float64)
     # The sum of the squares says it for nearly all; it is NaN or large for the others.
     return bool(np.vdot(array, array) <= LARGEST) or bool((np.abs(array) <= LARGEST).all())

@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from posterion.observability.families import Family
+
 
 class SessionMetrics:
     """Counts sessions and their steps; one per registry."""
@@ -18,11 +20,13 @@ class SessionMetrics:
         self._ended = Counter(
             "posterion_sessions", "Sessions that ended, by reason.", ("code",), registry=registry
         )
-        self._steps = Counter(
-            "posterion_session_steps",
-            "Steps answered, by problem code.",
-            ("model", "code"),
-            registry=registry,
+        self._steps = Family(
+            Counter(
+                "posterion_session_steps",
+                "Steps answered, by problem code.",
+                ("model", "code"),
+                registry=registry,
+            )
         )
         self._rebuilds = Counter(
             "posterion_neighbor_rebuilds",

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from posterion.structures.neighbors import complete_cell
 
 _SHIFTS: Final = np.array((0.0, 0.5))
-_STRIDES: Final = np.array([1, 1_000_003, 998_244_353_003], dtype=np.int64)
+_STRIDES: Final = np.array([1.0, 1_000_003.0, 998_244_353_003.0])
 _ALL_PAIRS: Final = 256
 """Up to this many atoms of a molecule, one matrix product of all pairs beats the grids."""
 _ROUNDING: Final = 1e-14
@@ -116,20 +116,26 @@ def _sharing(
         share a cell that some must be close.
     """
     # One direction after the other, shape (2, 3, n_atoms), of which the eight grids are made.
-    cells = np.floor(scaled.T + _SHIFTS[:, None, None])
+    cells = np.ascontiguousarray(scaled.T) + _SHIFTS[:, None, None]
+    np.floor(cells, out=cells)
     repeating = np.isfinite(n_cells)
     if repeating.all():
         n = n_cells[:, None]
-        cells -= np.floor(cells / n) * n
+        turns = cells / n
+        np.floor(turns, out=turns)
+        turns *= n
+        cells -= turns
     else:
         n = n_cells[repeating, None]
         cells[:, repeating] -= np.floor(cells[:, repeating] / n) * n
     # Far-off cells may get one number; a pair too many does no harm.
-    strides = cells.astype(np.int64) * _STRIDES[:, None]
-    numbers = strides[:, None, None, 0] + strides[:, None, 1] + strides[:, 2]
+    cells *= _STRIDES[:, None]
+    numbers = cells[:, None, None, 0] + cells[:, None, 1] + cells[:, 2]
     numbers = numbers.reshape(8, -1)
     ordered = np.sort(numbers, axis=1)
-    if not (ordered[:, 1:] == ordered[:, :-1]).any():
+    # The end of one grid and the beginning of the next are compared as well, to no harm either.
+    flat = ordered.reshape(-1)
+    if not np.count_nonzero(flat[1:] == flat[:-1]):
         none = np.empty(0, dtype=np.int64)
         return none, none
     order = np.argsort(numbers, axis=1)

@@ -103,14 +103,13 @@ class Uncertainty:
     @property
     def forces_per_atom(self) -> FloatArray:
         """Epistemic e_i = sqrt(mean over components of epistemic^2), ``(n_atoms,)``."""
-        spread = self.forces_epistemic
-        per_atom: FloatArray = np.sqrt(np.add.reduce(spread * spread, axis=1) / 3.0)
+        per_atom: FloatArray = np.sqrt(square_sums(self.forces_epistemic) / 3.0)
         return per_atom
 
     @property
     def forces_max(self) -> float:
         """Largest e_i of the structure, eV/Angstrom."""
-        return float(self.forces_per_atom.max())
+        return math.sqrt(float(square_sums(self.forces_epistemic).max()) / 3.0)
 
     @property
     def forces_rms(self) -> float:
@@ -122,6 +121,21 @@ class Uncertainty:
     def argmax_atom(self) -> int:
         """Index of the atom with the largest e_i."""
         return int(self.forces_per_atom.argmax())
+
+
+def square_sums(rows: FloatArray) -> FloatArray:
+    """Sum of the squares of every row of three; numpy's own sum of short rows takes longer.
+
+    Args:
+        rows: Shape ``(n, 3)``.
+
+    Returns:
+        Shape ``(n,)``.
+    """
+    first, second, third = (rows * rows).T
+    sums: FloatArray = first + second
+    sums += third
+    return sums
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from posterion.api.frame_replies import Refused, ReplyHeader, encode_reply
-from posterion.api.frame_requests import decode_request, read_step
+from posterion.api.frame_requests import read_request, read_step
 from posterion.api.schemas import Output
 from posterion.api.settings import ApiSettings
 from posterion.structures.evaluation import EvaluationOptions
@@ -56,33 +56,31 @@ def both() -> Structures:
     )
 
 
-def values(node: Any) -> np.ndarray:  # noqa: ANN401 - part of a document
-    return np.frombuffer(node["data"], node["dtype"]).reshape(node["shape"])
-
-
 @pytest.mark.parametrize(("precision", "n_samples"), [("float32", None), ("float64", 3)])
 def test_the_service_reads_what_the_client_asks(precision: str, n_samples: int | None) -> None:
     frame = request_frame(
         both(), Outputs(stress=True, uncertainty=True), precision=precision, n_samples=n_samples
     )
-    asked: dict[str, Any] = decode_request(frame, ApiSettings())
-    assert asked["outputs"] == list(ALL)
-    assert (asked["precision"], asked["n_samples"]) == (precision, n_samples)
-    assert asked["units"] == {"length": "angstrom", "energy": "eV"}
-    for found, structure, cell in zip(asked["structures"], (WATER, PAIR), CELLS, strict=True):
-        assert values(found["numbers"]).tolist() == structure.atomic_numbers.tolist()
-        assert np.array_equal(values(found["positions"]), structure.positions)
-        assert np.array_equal(values(found["cell"]), cell)
-        assert (found["charge"], found["spin_multiplicity"]) == (-1, 3)
-        assert found["pbc"] == [True, True, True]
+    asked = read_request(frame, ApiSettings())
+    said: dict[str, Any] = asked.said.document()
+    assert said["outputs"] == list(ALL)
+    assert (said["precision"], said["n_samples"]) == (precision, n_samples)
+    assert said["units"] == {"length": "angstrom", "energy": "eV"}
+    for found, structure, cell in zip(asked.structures, (WATER, PAIR), CELLS, strict=True):
+        assert found.numbers.tolist() == structure.atomic_numbers.tolist()
+        assert np.array_equal(found.positions, structure.positions)
+        assert found.cell is not None
+        assert np.array_equal(found.cell, cell)
+        assert (found.charge, found.spin_multiplicity) == (-1, 3)
+        assert found.pbc == (True, True, True)
 
 
 def test_a_molecule_has_no_cell() -> None:
     lone = dataclasses.replace(both(), cells=None, pbc=(False, False, False))
     frame = request_frame(lone, Outputs(False, False), precision="float32", n_samples=None)
-    asked: dict[str, Any] = decode_request(frame, ApiSettings())
-    assert [found["cell"] for found in asked["structures"]] == [None, None]
-    assert asked["outputs"] == ["energy", "forces"]
+    asked = read_request(frame, ApiSettings())
+    assert [found.cell for found in asked.structures] == [None, None]
+    assert asked.said.document()["outputs"] == ["energy", "forces"]
 
 
 @pytest.mark.parametrize("with_cells", [True, False])

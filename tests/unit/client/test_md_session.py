@@ -137,6 +137,22 @@ def test_a_cell_travels_only_when_it_changes(springs: SpringService) -> None:
 
 
 @every_transport
+def test_a_cell_that_the_caller_changes_in_place_is_seen(
+    springs: SpringService, transport: Transport
+) -> None:
+    cell = CELL.copy()
+    with MDSession(NUMBERS, url=springs.url, pbc=True, transport=transport) as session:
+        session.evaluate(POSITIONS, cell)
+        cell *= 1.1
+        found = session.evaluate(POSITIONS, cell)
+    with MDSession(NUMBERS, url=springs.url, pbc=True, transport=transport) as session:
+        right = session.evaluate(POSITIONS, cell)
+    assert found.stress is not None
+    assert right.stress is not None
+    assert np.array_equal(found.stress, right.stress)
+
+
+@every_transport
 def test_uncertainty_comes_at_its_interval(springs: SpringService, transport: Transport) -> None:
     with MDSession(
         NUMBERS, url=springs.url, transport=transport, uncertainty_interval=3

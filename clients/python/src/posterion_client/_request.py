@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Literal, get_args
 from urllib.parse import quote
 
@@ -15,6 +16,12 @@ MAX_STRUCTURES_PER_REQUEST: Final = 256
 
 MAX_ATOMS_PER_REQUEST: Final = 50_000
 """Keeps a body of several structures below 5 MB in JSON; a single structure may be larger."""
+
+
+@lru_cache(maxsize=64)
+def _card_path(model: str, version: str | None) -> str:
+    path = f"/v1/models/{quote(model, safe='')}"
+    return path if version is None else f"{path}/versions/{quote(version, safe=':')}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,8 +123,7 @@ class Target:
         """Route of the card of this target, which must name a model."""
         if self.model is None:
             raise InvalidArgument("name a model")
-        path = f"/v1/models/{quote(self.model, safe='')}"
-        return path if self.version is None else f"{path}/versions/{quote(self.version, safe=':')}"
+        return _card_path(self.model, self.version)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

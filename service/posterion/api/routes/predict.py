@@ -10,7 +10,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from posterion.api.answer import Answer
 from posterion.api.backend import ModelIdentity
@@ -24,6 +24,7 @@ from posterion.api.parsing import PredictWork
 from posterion.api.prediction import single_error
 from posterion.api.record import record_of
 from posterion.api.replies import version_headers
+from posterion.errors import PosterionError
 
 PATHS: Final = (
     "/v1/predict",
@@ -156,6 +157,43 @@ class PredictRoute(Route):
         """Whether a request is for this route, and what its path says."""
         match, found = super().matches(scope)
         return match, {**found, "route": self} if found else found
+
+
+class PredictFirst:
+    """ASGI middleware that takes predictions past the framework, all else to it.
+
+    It is the innermost, so what the framework does between its own middleware and a route is all
+    that is left out: of that a prediction needs only that its errors become problems.
+    """
+
+    def __init__(self, app: ASGIApp, *, routes: Sequence[PredictRoute]) -> None:
+        """Wrap an application.
+
+        Args:
+            app: The application; has the routes as well, for other methods and the listing.
+            routes: Of the predictions.
+        """
+        self._app = app
+        self._routes = routes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a prediction, or hand on what is none."""
+        if scope["type"] == "http" and scope["path"].endswith("/predict"):
+            for route in self._routes:
+                match, found = route.matches(scope)
+                if match is Match.FULL:
+                    scope.update(found)
+                    await _answered(route.app, scope, receive, send)
+                    return
+        await self._app(scope, receive, send)
+
+
+async def _answered(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    """Run a route; its errors are answered as `install_error_handlers` has those of others."""
+    try:
+        await app(scope, receive, send)
+    except PosterionError as error:
+        await problem_response(error, record_of(scope))(scope, receive, send)
 
 
 def predict_routes(service: Service) -> list[PredictRoute]:

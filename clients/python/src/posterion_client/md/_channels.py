@@ -65,10 +65,12 @@ class RequestChannel:
     def evaluate(self, structures: Structures, step: int) -> Reply:
         """Ask about the structures; see `Channel`."""
         question = self._question
-        asked = step % question.uncertainty_interval == 0
+        outputs = question.outputs
+        if step % question.uncertainty_interval:
+            outputs = outputs._replace(uncertainty=False)
         body = request_frame(
             structures,
-            question.outputs._replace(uncertainty=question.outputs.uncertainty and asked),
+            outputs,
             precision=question.precision,
             n_samples=question.n_samples,
         )
@@ -109,7 +111,7 @@ class SessionChannel:
         self._pin = pin
         self._question = question
         self._open: WebSocket | None = None
-        self._cells: FloatArray | None = None
+        self._cells: bytes | None = None
 
     def evaluate(self, structures: Structures, step: int) -> Reply:
         """Send one step; see `Channel`.
@@ -145,13 +147,13 @@ class SessionChannel:
         if self._open is None:
             self._cells = None
             self._open = self._opened(structures, positions)
-        cells = structures.cells
-        if cells is not None and self._cells is not None and np.array_equal(cells, self._cells):
-            cells = None
-        self._open.send(step_frame(step, positions, cells))
+        # Kept as bytes: the caller may change the array itself.
+        cells = None if structures.cells is None else structures.cells.tobytes()
+        known = cells == self._cells
+        self._open.send(step_frame(step, positions, None if known else structures.cells))
         message = self._open.receive()
         if isinstance(message, bytes):
-            self._cells = structures.cells
+            self._cells = cells
         return message
 
     def _opened(self, structures: Structures, positions: FloatArray) -> WebSocket:

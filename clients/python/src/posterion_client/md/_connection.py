@@ -105,6 +105,8 @@ class HttpConnection:
         self._endpoint = endpoint
         self._open: socket.socket | None = None
         self._answers: Answers | None = None
+        # The steps of a run begin their requests alike.
+        self._begun: tuple[tuple[object, ...], str, bytes] | None = None
 
     def post(self, route: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         """Send a request and read its answer.
@@ -117,16 +119,10 @@ class HttpConnection:
         Raises:
             PosterionError: If no answer came, or it is an error.
         """
-        path = self._endpoint.path(route)
-        fields = {
-            "Host": self._endpoint.authority,
-            "Accept-Encoding": "identity",
-            "User-Agent": USER_AGENT,
-            **self._endpoint.headers,
-            **headers,
-            "Content-Length": str(len(body)),
-        }
-        head = request_head("POST", path, fields)
+        key = (route, len(body), *headers.items())
+        if self._begun is None or self._begun[0] != key:
+            self._begun = key, *self._beginning(route, len(body), headers)
+        _, url, head = self._begun
         kept = self._open is not None
         try:
             exchanged = self._exchange(head, body)
@@ -138,7 +134,7 @@ class HttpConnection:
                 raise self._endpoint.failure(error) from error
             exchanged = self._exchange_again(head, body)
         answer = Answer(
-            url=f"{self._endpoint.url}{path}",
+            url=url,
             status=exchanged.head.status,
             headers=exchanged.head.headers,
             content=exchanged.content,
@@ -153,6 +149,19 @@ class HttpConnection:
         if self._open is not None:
             self._open.close()
             self._open = self._answers = None
+
+    def _beginning(self, route: str, length: int, headers: Mapping[str, str]) -> tuple[str, bytes]:
+        """What is asked, and the beginning of the request."""
+        path = self._endpoint.path(route)
+        fields = {
+            "Host": self._endpoint.authority,
+            "Accept-Encoding": "identity",
+            "User-Agent": USER_AGENT,
+            **self._endpoint.headers,
+            **headers,
+            "Content-Length": str(length),
+        }
+        return f"{self._endpoint.url}{path}", request_head("POST", path, fields)
 
     def _exchange_again(self, head: bytes, body: bytes) -> Exchanged:
         try:

@@ -1,6 +1,7 @@
 """What the service says about one structure of a trajectory, or about several at once."""
 
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import Literal
 
 import numpy as np
@@ -98,10 +99,10 @@ def evaluations(reply: Reply, sizes: NDArray[np.int64]) -> tuple[Evaluation, ...
         reply: Without errors.
         sizes: Atoms of each structure.
     """
-    ends = np.cumsum(sizes)
+    ends = [0, *accumulate(sizes.tolist())]
     return tuple(
-        _evaluation(reply, index, slice(int(end - size), int(end)))
-        for index, (size, end) in enumerate(zip(sizes, ends, strict=True))
+        _evaluation(reply, index, slice(first, last))
+        for index, (first, last) in enumerate(pairwise(ends))
     )
 
 

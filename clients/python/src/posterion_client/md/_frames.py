@@ -39,6 +39,7 @@ _MAGIC: Final = b"PSTN"
 _LAYOUT: Final = 1
 _REQUEST, _REPLY, _STEP = 1, 2, 3
 _HEADER: Final = struct.Struct("<4sHHQIIIIdiIIIII")
+_STRUCTURE: Final = struct.Struct("<4i")
 _REPLY_START: Final = struct.Struct("<4sHHQIIII")
 _HEADER_BYTES: Final = 64
 _CELL_GIVEN: Final = 8
@@ -58,6 +59,10 @@ _RECORD: Final = np.dtype(
         ("unused", "<u4"),
     ]
 )
+
+
+_ROWS: Final = ((-1, 3), (-1, 3, 3), (), (), (), (-1, 3), (-1, 3, 3))
+"""Shapes of the arrays behind the records; none where they are flat."""
 
 
 class Outputs(NamedTuple):
@@ -104,8 +109,7 @@ class Structures:
     spin_multiplicity: int = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Reply:
+class Reply(NamedTuple):
     """A reply, as arrays over its structures or over all their atoms.
 
     Attributes:
@@ -152,17 +156,20 @@ def request_frame(
         *(SCALARS.index(outputs.gradient_of) if outputs.gradient_of else 0, 0),
     )
     periodic = sum(1 << axis for axis in range(3) if structures.pbc[axis])
-    records = np.empty((n_structures, 4), "<i4")
-    records[:, 0] = structures.sizes
-    records[:, 1] = periodic + (0 if structures.cells is None else _CELL_GIVEN)
-    records[:, 2:] = structures.charge, structures.spin_multiplicity
-    cells = structures.cells
-    if cells is None:
-        cells = np.zeros((n_structures, 3, 3))
+    if structures.cells is not None:
+        periodic += _CELL_GIVEN
+    if n_structures == 1:
+        record = (n_atoms, periodic, structures.charge, structures.spin_multiplicity)
+        records = _STRUCTURE.pack(*record)
+    else:
+        table = np.empty((n_structures, 4), "<i4")
+        table[:, 0] = structures.sizes
+        table[:, 1:] = periodic, structures.charge, structures.spin_multiplicity
+        records = table.tobytes()
+    cells = bytes(72 * n_structures) if structures.cells is None else structures.cells.tobytes("C")
     numbers = structures.numbers.astype("<i4").tobytes()
-    arrays = (records, cells, structures.positions)
-    sections = [array.tobytes(order="C") for array in arrays]
-    return b"".join([header, *sections, numbers, bytes(-len(numbers) % 8)])
+    positions = structures.positions.tobytes("C")
+    return b"".join([header, records, cells, positions, numbers, bytes(-len(numbers) % 8)])
 
 
 def step_frame(step: int, positions: FloatArray, cells: FloatArray | None) -> bytes:
@@ -196,27 +203,21 @@ def read_reply(frame: bytes, sizes: Sequence[int] | NDArray[np.int64]) -> Reply:
     Raises:
         InvalidReply: If the bytes are no reply about these structures.
     """
-    n_structures, n_atoms = len(sizes), int(np.sum(sizes))
+    n_structures = len(sizes)
+    n_atoms = int(sizes[0]) if n_structures == 1 else int(np.sum(sizes))
     outputs, step = _read_header(frame, n_structures, n_atoms)
     start = _HEADER_BYTES + _RECORD.itemsize * n_structures
-    sections = [
-        (outputs & 2, (n_atoms, 3)),
-        (outputs & 4, (n_structures, 3, 3)),
-        (outputs & 8, (n_atoms,)),
-        (outputs & 8, (n_atoms,)),
-        (outputs & 16, (n_structures,)),
-        (outputs & 16, (n_atoms, 3)),
-        (outputs & 16, (n_structures, 3, 3)),
-    ]
-    n_floats = sum(math.prod(shape) for given, shape in sections if given)
-    if len(frame) < start + 8 * n_floats or not outputs & 2:
+    lengths = _section_lengths(outputs, n_structures, n_atoms)
+    n_floats = sum(lengths)
+    if len(frame) < start + 8 * n_floats or not lengths[0]:
         raise InvalidReply(f"a reply of {len(frame)} bytes lacks what was asked for")
     values = np.frombuffer(frame, "<f8", n_floats, start)
     arrays: list[FloatArray | None] = []
-    for given, shape in sections:
-        size = math.prod(shape) if given else 0
-        arrays.append(values[:size].reshape(shape) if given else None)
-        values = values[size:]
+    first = 0
+    for length, row in zip(lengths, _ROWS, strict=True):
+        part = values[first : first + length] if length else None
+        arrays.append(part if part is None or not row else part.reshape(row))
+        first += length
     forces, stress, epistemic, total, *gradient = arrays
     assert forces is not None
     records = np.frombuffer(frame, _RECORD, n_structures, _HEADER_BYTES)
@@ -230,12 +231,33 @@ def read_reply(frame: bytes, sizes: Sequence[int] | NDArray[np.int64]) -> Reply:
         gradient_values=gradient[0],
         gradient_positions=gradient[1],
         gradient_cells=gradient[2],
-        problems=_problems(records, frame[start + 8 * n_floats :]),
+        problems=_problems(records, frame, start + 8 * n_floats),
     )
+
+
+def _section_lengths(outputs: int, n_structures: int, n_atoms: int) -> list[int]:
+    """Numbers in every array behind the records, in their order."""
+    stress, spread, gradient = bool(outputs & 4), bool(outputs & 8), bool(outputs & 16)
+    return [
+        3 * n_atoms if outputs & 2 else 0,
+        9 * n_structures * stress,
+        n_atoms * spread,
+        n_atoms * spread,
+        n_structures * gradient,
+        3 * n_atoms * gradient,
+        9 * n_structures * gradient,
+    ]
+
+
+def all_finite(values: FloatArray) -> bool:
+    """Whether no number is NaN or infinite; the sum of the squares nearly always says it."""
+    return math.isfinite(np.vdot(values, values)) or bool(np.isfinite(values).all())
 
 
 def flag_codes(mask: int) -> tuple[str, ...]:
     """Codes of the flags in a mask; bits of a newer service are named by their number."""
+    if not mask:
+        return ()
     bits = (bit for bit in range(32) if mask >> bit & 1)
     return tuple(FLAGS[bit] if bit < len(FLAGS) else f"flag-{bit}" for bit in bits)
 
@@ -255,9 +277,10 @@ def _read_header(frame: bytes, n_structures: int, n_atoms: int) -> tuple[int, in
     return outputs, step
 
 
-def _problems(records: NDArray[np.void], text: bytes) -> dict[int, object]:
-    if not (records["status"] == _ERROR).any():
+def _problems(records: NDArray[np.void], frame: bytes, start: int) -> dict[int, object]:
+    if _ERROR not in records["status"].tolist():
         return {}
+    text = frame[start:]
     problems: dict[int, object] = {}
     first = 0
     for index in np.flatnonzero(records["status"] == _ERROR):

@@ -23,7 +23,7 @@ from posterion_client.md._channels import (
 )
 from posterion_client.md._connection import Endpoint
 from posterion_client.md._evaluation import Evaluation, evaluations
-from posterion_client.md._frames import SCALARS, Outputs, Scalar, Structures
+from posterion_client.md._frames import SCALARS, Outputs, Scalar, Structures, all_finite
 from posterion_client.md._pin import Pin, Question
 from posterion_client.md._steps import Steps
 
@@ -114,8 +114,10 @@ class MDSession:
             raise InvalidArgument(f"gradient_of must be one of {SCALARS}, got {gradient_of!r}")
         self._numbers = atomic_numbers(numbers)
         self._pbc = periodic_directions(pbc)
+        self._periodic = any(self._pbc)
         self._electrons = (charge, spin_multiplicity)
         self._n_images = n_images
+        self._all_numbers = np.tile(self._numbers, n_images)
         self._sizes = np.full(n_images, len(self._numbers))
         self._pin = Pin(target=Target(model=model, version=version), digest=digest)
         question = Question(
@@ -222,7 +224,7 @@ class MDSession:
                 f"the session is of {self._n_images} images of {n_atoms} atoms, so positions must "
                 f"have shape ({self._n_images}, {n_atoms}, 3), got {images.shape}"
             )
-        periodic = any(self._pbc)
+        periodic = self._periodic
         lattices = None
         if cells is not None and periodic:
             lattices = np.ascontiguousarray(np.asarray(cells, dtype=np.float64))
@@ -230,7 +232,7 @@ class MDSession:
             raise InvalidArgument(
                 f"cells must have shape ({self._n_images}, 3, 3), got {lattices.shape}"
             )
-        finite = np.isfinite(images).all() and (lattices is None or np.isfinite(lattices).all())
+        finite = all_finite(images) and (lattices is None or all_finite(lattices))
         if not finite or (lattices is None) == periodic:
             # Says which number of which atom, or which vector of the cell, is wrong.
             for index, image in enumerate(images):
@@ -242,7 +244,7 @@ class MDSession:
                 )
         charge, multiplicity = self._electrons
         return Structures(
-            numbers=np.tile(self._numbers, self._n_images),
+            numbers=self._all_numbers,
             positions=images.reshape(-1, 3),
             sizes=self._sizes,
             cells=lattices,

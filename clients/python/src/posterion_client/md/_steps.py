@@ -1,13 +1,11 @@
 """Sends a step until it is answered, and refuses answers that no integrator should see."""
 
-import numpy as np
-
 from posterion_client._errors import NonFiniteResult, PosterionError
 from posterion_client._fields import Node
 from posterion_client._refusals import error_of_structure
 from posterion_client._retry import Attempts, Pacer, RetryPolicy
 from posterion_client.md._channels import Channel
-from posterion_client.md._frames import Reply, Structures
+from posterion_client.md._frames import Reply, Structures, all_finite
 
 
 class Steps:
@@ -43,7 +41,7 @@ class Steps:
         for index, problem in reply.problems.items():
             raise error_of_structure(Node(problem), index=index, request_id=None)
         seen = (reply.records["energy"], reply.forces, reply.gradient_positions)
-        if not all(part is None or np.isfinite(part).all() for part in seen):
+        if not all(part is None or all_finite(part) for part in seen):
             raise NonFiniteResult("the service answered NaN or infinity without saying so")
         return reply
 

@@ -9,7 +9,7 @@ import hashlib
 import os
 import socket
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -61,7 +61,8 @@ class WebSocket:
     """An open WebSocket; see `opened`."""
 
     _socket: socket.socket
-    _parts: list[bytes] = field(default_factory=list)
+    _held: bytes = b""
+    _read_to: int = 0
 
     def send(self, message: str | bytes) -> None:
         """Send a message: a string as text, bytes as binary.
@@ -135,16 +136,25 @@ class WebSocket:
 
     def _read(self, length: int) -> bytes:
         """Exactly so many bytes; what arrives beyond them is kept for the next call."""
-        held = sum(map(len, self._parts))
-        while held < length:
+        first, last = self._read_to, self._read_to + length
+        if len(self._held) < last:
+            self._fetch(length)
+            first, last = 0, length
+        self._read_to = last
+        return self._held[first:last]
+
+    def _fetch(self, length: int) -> None:
+        """Hold at least so many bytes that are not read yet, and none that are."""
+        parts = [self._held[self._read_to :]]
+        missing = length - len(parts[0])
+        while missing > 0:
             chunk = self._socket.recv(1 << 18)
             if not chunk:
                 raise ConnectionError("cut before the answer was complete")
-            self._parts.append(chunk)
-            held += len(chunk)
-        whole = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-        self._parts = [whole[length:]] if held > length else []
-        return whole[:length]
+            parts.append(chunk)
+            missing -= len(chunk)
+        self._held = b"".join(parts)
+        self._read_to = 0
 
 
 def masked(payload: bytes, mask: bytes) -> bytes:
@@ -177,7 +187,7 @@ def opened(endpoint: Endpoint, route: str, *, subprotocol: str) -> WebSocket:
     except BaseException:
         connection.close()
         raise
-    return WebSocket(connection, [beyond] if beyond else [])
+    return WebSocket(connection, beyond)
 
 
 def _upgrade(connection: socket.socket, endpoint: Endpoint, path: str, subprotocol: str) -> bytes:
