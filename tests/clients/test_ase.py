@@ -140,6 +140,7 @@ class TestTools:
         energies = vibrations.get_energies()
         # Six motions of the whole molecule, then the hydroxyl group's rotation, then bonds.
         assert (np.abs(energies[:6]) < 5e-3).all()
+        atoms.calc.close()
         real = energies[6:]
         assert (real.imag == 0).all()
         assert 3500 < real.real.max() / units.invcm < 4100
@@ -219,6 +220,10 @@ def test_guide_runs_as_it_stands(
     names: dict[str, object] = {}
     for block in blocks:
         exec(compile(block, "ase.md", "exec"), names)  # noqa: S102 - our own text
+        for each in list(names.values()):
+            calculator = each.calc if isinstance(each, Atoms) else each
+            if isinstance(calculator, PosterionCalculator):
+                calculator.close()
     assert "uncertainty-exceeded: ended at step" in capsys.readouterr().out
     *_, last = iread(tmp_path / "flagged.extxyz")
     assert last.info["posterion_flags"]
