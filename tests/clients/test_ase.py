@@ -222,7 +222,7 @@ def test_guide_runs_as_it_stands(
         exec(compile(block, "ase.md", "exec"), names)  # noqa: S102 - our own text
         for each in list(names.values()):
             calculator = each.calc if isinstance(each, Atoms) else each
-            if isinstance(calculator, PosterionCalculator):
+            if isinstance(calculator, PosterionCalculator | Client):
                 calculator.close()
     assert "uncertainty-exceeded: ended at step" in capsys.readouterr().out
     *_, last = iread(tmp_path / "flagged.extxyz")
