@@ -9,13 +9,12 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from posterion.api.backend import PredictReply
-from posterion.structures.evaluation import EvaluationOptions, Priority
-from posterion.structures.structure import Structure
 from posterion_client.md import Transport
 from posterion_client.selftest import Job, Service
 from posterion_client.selftest._driver import run_driver
@@ -28,20 +27,9 @@ _SALT = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 class SlowSprings(SpringBackend):
     """Springs that take some milliseconds, so that a run outlives the service it began with."""
 
-    async def predict(
-        self,
-        name: str,
-        version: str | None,
-        structures: Sequence[Structure],
-        options: EvaluationOptions,
-        *,
-        deadline_s: float | None,
-        priority: Priority = "interactive",
-    ) -> PredictReply:
+    async def predict(self, *asked: Any, **how: Any) -> PredictReply:  # noqa: ANN401 - handed on
         await asyncio.sleep(0.003)
-        return await super().predict(
-            name, version, structures, options, deadline_s=deadline_s, priority=priority
-        )
+        return await super().predict(*asked, **how)
 
 
 def spring_job(

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from posterion_client import AsyncClient, Client, Structure, Unauthenticated
+from posterion_client import AsyncClient, Client, InvalidArgument, Structure, Unauthenticated
 from posterion_client.md import BatchSession, MDSession, Transport
 from tests.support.doorkeeper import doorkeeper
 
@@ -54,3 +54,23 @@ def test_nothing_is_said_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
     with doorkeeper() as door:
         ask_everywhere(door.url)
     assert door.introductions() == set()
+
+
+@pytest.mark.parametrize("value", ["Bearer t\r\nHost: elsewhere", "Bearer\nt"])
+def test_a_header_stays_on_its_line_and_is_not_shown(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("POSTERION_AUTHORIZATION", value)
+    for make in (Client, AsyncClient, BatchSession, lambda: MDSession(["H"])):
+        with pytest.raises(InvalidArgument, match="Authorization holds the end of a line") as said:
+            make()
+        assert "Bearer" not in str(said.value)
+
+
+def test_a_line_end_behind_the_token_is_the_files_not_the_tokens(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("POSTERION_AUTHORIZATION", "Bearer t\n")
+    with doorkeeper() as door:
+        ask_everywhere(door.url)
+    assert door.introductions() == {"Bearer t"}

@@ -57,9 +57,16 @@ def with_authorization(headers: Mapping[str, str] | None) -> dict[str, str]:
     Args:
         headers: Given by the caller; an ``Authorization`` among them is the one. Else it is
             the environment variable ``POSTERION_AUTHORIZATION``, if set.
+
+    Raises:
+        InvalidArgument: If a header would not stay on its line; its value is not shown.
     """
     sent = dict(headers or {})
-    value = os.environ.get(AUTHORIZATION_VARIABLE)
+    value = os.environ.get(AUTHORIZATION_VARIABLE, "").strip()
     if value and "authorization" not in {name.lower() for name in sent}:
         sent["Authorization"] = value
+    for name, content in sent.items():
+        if set("\r\n\0") & set(name + content):
+            shown = " ".join(name.split())
+            raise InvalidArgument(f"the header {shown} holds the end of a line")
     return sent

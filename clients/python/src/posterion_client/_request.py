@@ -18,12 +18,6 @@ MAX_ATOMS_PER_REQUEST: Final = 50_000
 """Keeps a body of several structures below 5 MB in JSON; a single structure may be larger."""
 
 
-@lru_cache(maxsize=64)
-def _card_path(model: str, version: str | None) -> str:
-    path = f"/v1/models/{quote(model, safe='')}"
-    return path if version is None else f"{path}/versions/{quote(version, safe=':')}"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictOptions:
     """What to compute besides energy and forces, and how.
@@ -197,3 +191,9 @@ def _outputs(options: PredictOptions) -> list[str]:
         "uncertainty_gradient": options.gradient_of is not None,
     }
     return ["energy", "forces", *(name for name, wanted in extra.items() if wanted)]
+
+
+@lru_cache(maxsize=64)
+def _card_path(model: str, version: str | None) -> str:
+    path = f"/v1/models/{quote(model, safe='')}"
+    return path if version is None else f"{path}/versions/{quote(version, safe=':')}"

@@ -87,7 +87,7 @@ def parsed_head(text: bytes) -> Head:
     """
     line, *rest = text.decode("latin-1").split("\r\n")
     words = line.split(None, 2)
-    if len(words) < 2 or not words[0].startswith("HTTP/1.") or not words[1].isdigit():
+    if len(words) < 2 or not words[0].startswith("HTTP/1.") or not is_number(words[1]):
         raise ConnectionError(f"no answer of HTTP: {line[:80]!r}")
     headers: dict[str, str] = {}
     for field in rest:
@@ -142,7 +142,7 @@ class Answers:
             content = self._chunks()
         elif length is None:
             content, head = self._rest(), head._replace(kept=False)
-        elif length.isascii() and length.isdigit():
+        elif is_number(length):
             content = self.exactly(int(length))
         else:
             raise ConnectionError("no answer of HTTP: its length is no number")
@@ -203,3 +203,12 @@ class Answers:
             parts.append(chunk)
         self._beyond = b""
         return b"".join(parts)
+
+
+def is_number(text: str) -> bool:
+    """Whether a field is a number; latin-1 has digits that are none.
+
+    Args:
+        text: Of the field.
+    """
+    return text.isascii() and text.isdigit()

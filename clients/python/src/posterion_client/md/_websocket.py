@@ -19,7 +19,7 @@ from posterion_client._errors import InvalidReply
 from posterion_client._refusals import error_of_answer
 from posterion_client._user_agent import USER_AGENT
 from posterion_client.md._connection import Endpoint
-from posterion_client.md._http import LONGEST_HEAD, Answers, request_head
+from posterion_client.md._http import LONGEST_HEAD, Answers, is_number, request_head
 
 _ACCEPT_SALT: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
@@ -220,9 +220,10 @@ def _answer(connection: socket.socket, url: str) -> tuple[Answer, bytes]:
     """Read an answer's head, and its body unless it is the beginning of a WebSocket."""
     answers = Answers(connection)
     head = answers.head()
-    body = b""
-    if head.status != 101:
+    body = beyond = b""
+    if head.status == 101:
+        beyond = answers.beyond
+    else:
         length = head.headers.get("content-length", "0")
-        body = answers.exactly(min(int(length) if length.isdigit() else 0, LONGEST_HEAD))
-    beyond = answers.beyond if head.status == 101 else b""
+        body = answers.exactly(min(int(length) if is_number(length) else 0, LONGEST_HEAD))
     return Answer(url=url, status=head.status, headers=head.headers, content=body), beyond
