@@ -1,9 +1,9 @@
 """Source of the kernels that sum messages over neighbours, and of their reverse.
 
 Each is generated for one layer: the products of components are written out, so that what
-remains are loops over channels, which the compiler turns into vector instructions. Samples are
-the outermost loop: the radial table of one sample stays in the cache, and no value per edge
-and channel is ever written to memory.
+remains are loops over channels, which the compiler turns into vector instructions. A kernel
+serves one sample, whose radial table stays in the cache, and the atoms that it is given; no
+value per edge and channel is ever written to memory.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,22 +21,23 @@ from posterion.inference.fused.kernel import Source
 from posterion.network.frozen import LayerShape, Path
 
 
-def forward_source(shape: LayerShape, angular: AngularColumns) -> str:
-    """Kernel ``convolve(features..., radial, angular, first, neighbor, knot, weight, sums...)``.
+def write_convolution(
+    source: Source, name: str, shape: LayerShape, angular: AngularColumns
+) -> None:
+    """Kernel ``name(features..., radial, angular, first, neighbor, knot, weight, sums...)``.
 
-    Shapes, K samples and U channels: features ``(K, n_atoms, components * U)``; radial ``(K,
-    n_rows, n_paths * U)``; angular ``(n_edges, n_columns)``; first ``(n_atoms + 1,)``; weight
-    ``(n_edges, TABLE_ROWS)``; sums ``(K, n_atoms, components * n_slots * U)``, overwritten.
+    Shapes, with U channels: features ``(n_atoms, components * U)``; radial ``(n_rows, n_paths *
+    U)``; angular ``(n_edges, n_columns)``; first ``(n_centres + 1,)``; weight ``(n_edges,
+    TABLE_ROWS)``; sums ``(n_centres, components * n_slots * U)``, overwritten.
     """
-    source = Source()
     features, sums = _names("x", shape.sources), _names("m", shape.targets)
     source.define(
-        "convolve", *features, "radial", "angular", "first", "neighbor", "knot", "weight", *sums
+        name, *features, "radial", "angular", "first", "neighbor", "knot", "weight", *sums
     )
-    with source.loop("k", "radial.shape[0]"), source.loop("i", "first.shape[0] - 1"):
-        for name, components, n_slots in zip(sums, shape.targets, slots_of(shape), strict=True):
+    with source.loop("i", "first.shape[0] - 1"):
+        for total, components, n_slots in zip(sums, shape.targets, slots_of(shape), strict=True):
             with source.loop("u", components * n_slots * shape.n_features):
-                source.line(f"{name}[k, i, u] = ZERO")
+                source.line(f"{total}[i, u] = ZERO")
         with source.span("e", "first[i]", "first[i + 1]"):
             source.line("j = neighbor[e]")
             source.line("q = knot[e]")
@@ -47,25 +48,25 @@ def forward_source(shape: LayerShape, angular: AngularColumns) -> str:
                 for number, path in enumerate(shape.paths):
                     source.line(f"r = {_radial('b', number, shape.n_features)}")
                     for c, terms in by_target(angular.of(path)):
-                        into = f"m{path.target}[k, i, {_place(shape, path, c)} + u]"
+                        into = f"m{path.target}[i, {_place(shape, path, c)} + u]"
                         told = " + ".join(f"g{n} * x{path.source}_{a}" for a, n in terms)
                         source.line(f"{into} += r * ({told})")
-    return source.text
 
 
-def backward_source(shape: LayerShape, angular: AngularColumns, *, is_first: bool) -> str:
+def write_convolution_back(
+    source: Source, name: str, shape: LayerShape, angular: AngularColumns, *, is_first: bool
+) -> None:
     """Kernel of the reverse.
 
-    ``convolve_back(features..., radial, angular, first, neighbor, knot, weight, slope,
-    by_sum..., by_feature..., by_harmonic, by_distance)``: from derivatives of the energy by
-    the sums to those by the features, added to; by the harmonics, ``(K, n_edges, n_harmonics)``
-    and the distance of every edge, ``(K, n_edges)``, added to as well. A first layer, whose
-    features are constants, has no ``by_feature``.
+    ``name(features..., radial, angular, first, neighbor, knot, weight, slope, by_sum...,
+    by_feature..., by_harmonic, by_distance)``: from derivatives of the energy by the sums to
+    those by the features, added to; by the harmonics, ``(n_edges, n_harmonics)`` and the
+    distance of every edge, ``(n_edges, 1)``, added to as well. A first layer, whose features
+    are constants, has no ``by_feature``.
     """
-    source = Source()
     by_feature = [] if is_first else _names("z", shape.sources)
     source.define(
-        "convolve_back",
+        name,
         *_names("x", shape.sources),
         *("radial", "angular", "first", "neighbor", "knot", "weight", "slope"),
         *_names("y", shape.targets),
@@ -74,11 +75,7 @@ def backward_source(shape: LayerShape, angular: AngularColumns, *, is_first: boo
         "by_distance",
     )
     harmonics = sorted({term.harmonic for path in shape.paths for term in path.terms} - {0})
-    with (
-        source.loop("k", "radial.shape[0]"),
-        source.loop("i", "first.shape[0] - 1"),
-        source.span("e", "first[i]", "first[i + 1]"),
-    ):
+    with source.loop("i", "first.shape[0] - 1"), source.span("e", "first[i]", "first[i + 1]"):
         source.line("j = neighbor[e]")
         source.line("q = knot[e]")
         _load_row(source, "b", "weight")
@@ -95,12 +92,11 @@ def backward_source(shape: LayerShape, angular: AngularColumns, *, is_first: boo
             for number, path in enumerate(shape.paths):
                 _path_back(source, shape, number, path, angular.of(path), is_first=is_first)
             if by_feature:
-                for place, name in _places(shape):
-                    source.line(f"z{place} = z{name}")
-        source.line("by_distance[k, e] += told")
+                for place, block in _places(shape):
+                    source.line(f"z{place} = z{block}")
+        source.line("by_distance[e, 0] += told")
         for harmonic in harmonics:
-            source.line(f"by_harmonic[k, e, {harmonic}] += h{harmonic}")
-    return source.text
+            source.line(f"by_harmonic[e, {harmonic}] += h{harmonic}")
 
 
 def _path_back(
@@ -116,7 +112,7 @@ def _path_back(
     source.line(f"r = {_radial('b', number, shape.n_features)}")
     source.line(f"s = {_radial('d', number, shape.n_features)}")
     for c, _ in by_target(columns):
-        source.line(f"y_{c} = y{path.target}[k, i, {_place(shape, path, c)} + u]")
+        source.line(f"y_{c} = y{path.target}[i, {_place(shape, path, c)} + u]")
     products = []
     for a, sums in by_source(columns):
         source.line(f"p_{a} = " + " + ".join(f"g{n} * y_{c}" for c, n in sums))
@@ -138,7 +134,7 @@ def _places(shape: LayerShape) -> Iterator[tuple[str, str]]:
     """Where every component of every source is, and its name in a kernel."""
     for block, components in enumerate(shape.sources):
         for a in range(components):
-            yield f"{block}[k, j, {a * shape.n_features} + u]", f"{block}_{a}"
+            yield f"{block}[j, {a * shape.n_features} + u]", f"{block}_{a}"
 
 
 def _load_features(source: Source, letter: str, shape: LayerShape) -> None:
@@ -167,6 +163,5 @@ def _load_row(source: Source, letter: str, array: str) -> None:
 
 def _radial(letter: str, path: int, n_features: int) -> str:
     return " + ".join(
-        f"{letter}{row} * radial[k, q + {row}, {path * n_features} + u]"
-        for row in range(TABLE_ROWS)
+        f"{letter}{row} * radial[q + {row}, {path * n_features} + u]" for row in range(TABLE_ROWS)
     )

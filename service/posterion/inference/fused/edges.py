@@ -3,13 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from posterion.graph.batch import GraphBatch
 from posterion.inference.coupling import TABLE_ROWS, AngularColumns
-from posterion.inference.fused.geometry import edges_source
+from posterion.inference.fused.geometry import arrange_source, edges_source
 from posterion.inference.fused.kernel import compiled
 from posterion.network.frozen import N_INTERVALS
 from posterion.network.harmonics import Polynomial
@@ -24,9 +22,8 @@ class Edges:
 
     Attributes:
         order: Atom of the batch at each place.
-        place: Place of each atom of the batch.
         species: Element of each atom, counted from 0.
-        spans: Element, first and last place, exclusive, of every element that occurs.
+        spans: First and last place, exclusive, of every element, ``(n_elements, 2)``.
         structure: Structure of each atom.
         vectors: Centre to neighbour, Angstrom, ``(n_edges, 3)``.
         first: First edge of each atom, then the number of edges.
@@ -39,10 +36,9 @@ class Edges:
         slope: Of the table's entries for the derivative by the distance, likewise.
     """
 
-    order: Tensor
-    place: Tensor
-    species: Tensor
-    spans: tuple[tuple[int, int, int], ...]
+    order: IntArray
+    species: IntArray
+    spans: IntArray
     structure: IntArray
     vectors: FloatArray
     first: IntArray
@@ -87,52 +83,51 @@ class EdgeDescriber:
         self._density = N_INTERVALS / cutoff
         self._n_harmonics = len(harmonics)
         self._n_columns = len(angular.combinations)
+        self._arrange = compiled(arrange_source())
         self._describe = compiled(edges_source(harmonics, angular))
-        self._species = torch.full((119,), -1, dtype=torch.int64)
-        self._species[list(elements)] = torch.arange(len(elements))
+        self._species = np.full(119, -1, dtype=np.int64)
+        self._species[list(elements)] = np.arange(len(elements))
 
     def __call__(self, batch: GraphBatch) -> Edges:
         """Order atoms and edges, and evaluate what depends on geometry alone."""
-        species = self._species[batch.atomic_numbers]
-        order = torch.argsort(species, stable=True)
-        place = torch.empty_like(order)
-        place[order] = torch.arange(len(order))
-        centre, neighbor = place[batch.edge_index]
-        by_centre = torch.argsort(centre, stable=True)
-        vectors = batch.vectors[by_centre].contiguous().numpy()
-        n_edges, n_atoms = len(vectors), len(order)
+        n_atoms, n_edges = len(batch.atomic_numbers), batch.edge_index.shape[1]
+        order, species, structure, neighbor, knot = (
+            np.empty(n, dtype=np.int64) for n in (n_atoms, n_atoms, n_atoms, n_edges, n_edges)
+        )
+        spans = np.zeros((self._n_elements, 2), dtype=np.int64)
         first = np.zeros(n_atoms + 1, dtype=np.int64)
-        np.cumsum(np.bincount(centre.numpy(), minlength=n_atoms), out=first[1:])
+        vectors = _empty(n_edges, 3)
+        self._arrange(
+            self._species[batch.atomic_numbers.numpy()],
+            batch.structure_index.numpy(),
+            batch.edge_index.numpy(),
+            batch.vectors.numpy(),
+            order,
+            species,
+            spans,
+            structure,
+            first,
+            neighbor,
+            vectors,
+        )
         jacobian = _empty(n_edges, self._n_harmonics, 3)
         unit, angular = _empty(n_edges, 3), _empty(n_edges, self._n_columns)
         weight, slope = _empty(n_edges, TABLE_ROWS), _empty(n_edges, TABLE_ROWS)
-        knot = np.empty(n_edges, dtype=np.int64)
         self._describe(vectors, self._density, jacobian, unit, angular, knot, weight, slope)
-        ordered = species[order]
         return Edges(
             order=order,
-            place=place,
-            species=ordered,
-            spans=self._spans(ordered),
-            structure=batch.structure_index[order].numpy(),
+            species=species,
+            spans=spans,
+            structure=structure,
             vectors=vectors,
             first=first,
-            neighbor=neighbor[by_centre].numpy(),
+            neighbor=neighbor,
             jacobian=jacobian,
             unit=unit,
             angular=angular,
             knot=knot,
             weight=weight,
             slope=slope,
-        )
-
-    def _spans(self, ordered: Tensor) -> tuple[tuple[int, int, int], ...]:
-        counts = torch.bincount(ordered, minlength=self._n_elements).tolist()
-        ends = np.cumsum(counts).tolist()
-        return tuple(
-            (element, end - count, end)
-            for element, (count, end) in enumerate(zip(counts, ends, strict=True))
-            if count
         )
 
 

@@ -11,6 +11,48 @@ from posterion.network.spline import weight_polynomials
 AXES = ("x", "y", "z")
 
 
+def arrange_source() -> str:
+    """Kernel that orders atoms by element and edges by centre, both otherwise as they come.
+
+    ``arrange(batch_species, batch_structure, edge_index, batch_vectors, order, species, spans,
+    structure, first, neighbor, vectors)``: what begins with batch and ``edge_index`` is in the
+    order of the batch; ``spans`` and ``first`` are zero, the others are overwritten. See
+    `posterion.inference.fused.edges.Edges`.
+    """
+    source = Source()
+    source.define(
+        "arrange",
+        *("batch_species", "batch_structure", "edge_index", "batch_vectors"),
+        *("order", "species", "spans", "structure", "first", "neighbor", "vectors"),
+    )
+    source.line("n, m = order.shape[0], neighbor.shape[0]")
+    with source.loop("i", "n"):
+        source.line("spans[batch_species[i], 1] += 1")
+    with source.span("s", 1, "spans.shape[0]"):
+        source.line("spans[s, 0] = spans[s - 1, 1]")
+        source.line("spans[s, 1] += spans[s, 0]")
+    source.line("place = empty(n, int64)")
+    source.line("free = spans[:, 0].copy()")
+    with source.loop("i", "n"):
+        source.line("s = batch_species[i]")
+        source.line("p = free[s]")
+        source.line("free[s] += 1")
+        source.line("place[i], order[p], species[p], structure[p] = p, i, s, batch_structure[i]")
+    with source.loop("e", "m"):
+        source.line("first[place[edge_index[0, e]] + 1] += 1")
+    with source.loop("i", "n"):
+        source.line("first[i + 1] += first[i]")
+    source.line("free = first[:n].copy()")
+    with source.loop("e", "m"):
+        source.line("i = place[edge_index[0, e]]")
+        source.line("p = free[i]")
+        source.line("free[i] += 1")
+        source.line("neighbor[p] = place[edge_index[1, e]]")
+        with source.loop("a", 3):
+            source.line("vectors[p, a] = batch_vectors[e, a]")
+    return source.text
+
+
 def edges_source(harmonics: tuple[Polynomial, ...], angular: AngularColumns) -> str:
     """Kernel ``describe(vectors, density, jacobian, unit, angular, knot, weight, slope)``.
 
@@ -88,29 +130,29 @@ def _derivative(polynomial: Polynomial, axis: int) -> Polynomial:
     )
 
 
-def forces_source() -> str:
+def write_forces(source: Source, name: str, n_harmonics: int) -> None:
     """Kernel that turns derivatives by edges into forces.
 
-    ``collect(by_harmonic, by_distance, jacobian, unit, vectors, first, neighbor, structure,
-    forces, strain)`` adds to forces, ``(K, n_atoms, 3)``, and to derivatives by the strain of
-    every structure, ``(K, n_structures, 3, 3)``, not symmetric.
+    ``name(by_harmonic, by_distance, jacobian, unit, vectors, first, neighbor, order, structure,
+    forces, strain)`` adds to forces, ``(n_atoms, 3)``, in the order of the batch, and to
+    derivatives by the strain of every structure, ``(n_structures, 3, 3)``, not symmetric.
     """
-    source = Source()
     source.define(
-        "collect",
+        name,
         *("by_harmonic", "by_distance", "jacobian", "unit", "vectors", "first", "neighbor"),
-        *("structure", "forces", "strain"),
+        *("order", "structure", "forces", "strain"),
     )
-    with source.loop("k", "forces.shape[0]"), source.loop("i", "first.shape[0] - 1"):
-        source.line("here = structure[i]")
+    with source.loop("i", "first.shape[0] - 1"):
+        source.line("centre, here = order[i], structure[i]")
         with source.span("e", "first[i]", "first[i + 1]"):
-            source.line("j = neighbor[e]")
-            with source.loop("a", 3):
-                source.line("pull = by_distance[k, e] * unit[e, a]")
-                with source.span("c", 1, "by_harmonic.shape[2]"):
-                    source.line("pull += by_harmonic[k, e, c] * jacobian[e, c, a]")
-                source.line("forces[k, i, a] += pull")
-                source.line("forces[k, j, a] -= pull")
+            source.line("other = order[neighbor[e]]")
+            for a in range(3):
+                terms = [f"by_distance[e, 0] * unit[e, {a}]"]
+                terms += [
+                    f"by_harmonic[e, {c}] * jacobian[e, {c}, {a}]" for c in range(1, n_harmonics)
+                ]
+                source.line(f"pull = {' + '.join(terms)}")
+                source.line(f"forces[centre, {a}] += pull")
+                source.line(f"forces[other, {a}] -= pull")
                 with source.loop("b", 3):
-                    source.line("strain[k, here, b, a] += vectors[e, b] * pull")
-    return source.text
+                    source.line(f"strain[here, b, {a}] += vectors[e, b] * pull")

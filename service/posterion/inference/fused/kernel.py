@@ -18,6 +18,9 @@ from typing import Any, Final
 
 import numba
 import numpy as np
+from numba.core.dispatcher import Dispatcher
+
+from posterion.inference.fused.view import view
 
 Kernel = Callable[..., Any]
 
@@ -29,7 +32,7 @@ _LOGGER: Final = logging.getLogger(__name__)
 
 
 class Source:
-    """One function, written line by line, with constants in single precision.
+    """Functions, written line by line, with constants in single precision.
 
     Numba takes a number in the text for a double, which would make every product one.
     """
@@ -41,8 +44,8 @@ class Source:
         self._depth = 0
 
     def define(self, name: str, *arguments: str) -> None:
-        """Write the head of the function."""
-        self._lines.append(f"def {name}({', '.join(arguments)}):")
+        """Write the head of a function; what follows is its body."""
+        self._lines += ["@kernel", f"def {name}({', '.join(arguments)}):"]
         self._depth = 1
 
     def line(self, text: str) -> None:
@@ -54,9 +57,15 @@ class Source:
         return self.span(index, 0, n)
 
     @contextmanager
-    def span(self, index: str, start: int | str, stop: int | str) -> Iterator[None]:
+    def span(self, index: str, start: int | str, stop: int | str, step: int = 1) -> Iterator[None]:
         """Repeat what follows from start to stop, exclusive."""
-        self.line(f"for {index} in range({start}, {stop}):")
+        self.line(f"for {index} in range({start}, {stop}, {step}):")
+        with self.inside():
+            yield
+
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        """Indent what follows: the line before it ended with a colon."""
         self._depth += 1
         yield
         self._depth -= 1
@@ -65,40 +74,56 @@ class Source:
         """A product with a constant."""
         if abs(value) == 1.0:
             return f"({expression})" if value > 0.0 else f"(-({expression}))"
-        name = self._constants.setdefault(value, f"C{len(self._constants)}")
-        return f"{name} * ({expression})"
+        return f"{self.constant(value)} * ({expression})"
+
+    def constant(self, value: float) -> str:
+        """Name of a number."""
+        return self._constants.setdefault(value, f"C{len(self._constants)}")
 
     @property
     def text(self) -> str:
-        """The function with its constants before it, ready for `compiled`."""
+        """The functions with their constants before them, ready for `compiled`."""
         constants = [f"{name} = float32({value!r})" for value, name in self._constants.items()]
         return "\n".join([*constants, *self._lines, ""])
 
 
 def compiled(text: str) -> Kernel:
-    """Compile the one function of a text; its machine code is made at the first call."""
+    """Compile the last function of a text, which may call those before it.
+
+    Its machine code is made at the first call, and is kept with what it calls.
+    """
+    file = _kept(text)
     space: dict[str, Any] = {
         "__name__": __name__,
+        "kernel": _kernel,
         "float32": np.float32,
         "float64": np.float64,
+        "int32": np.int32,
+        "int64": np.int64,
+        "uint64": np.uint64,
         "empty": np.empty,
+        "floor": np.floor,
         "sqrt": np.sqrt,
         "tanh": np.tanh,
+        "view": view,
         "ZERO": np.float32(0.0),
         "ONE": np.float32(1.0),
     }
-    file = _kept(text)
     code = compile(text, str(file) if file else "<posterion kernel>", "exec")
     exec(code, space)  # noqa: S102 - written by the generators of this package
-    (function,) = (one for one in space.values() if isinstance(one, FunctionType))
-    made: Any = numba.njit(fastmath=True, error_model="numpy", nogil=True, cache=file is not None)(
-        function
-    )
+    *_, last = (one for one in space.values() if isinstance(one, Dispatcher))
+    if file is not None:
+        last.enable_caching()
+    kernel: Kernel = last
+    return kernel
+
+
+def _kernel(function: FunctionType) -> Any:  # noqa: ANN401 - numba has no types
+    made: Any = numba.njit(fastmath=True, error_model="numpy", nogil=True)(function)
     # No option of numba says what is true of all these kernels: their arrays do not overlap.
     # Without it LLVM does not vectorise the reverse, which is then three times slower.
     made._compiler._customize_flags = _without_overlap  # noqa: SLF001
-    kernel: Kernel = made
-    return kernel
+    return made
 
 
 def _without_overlap(flags: Any) -> Any:  # noqa: ANN401 - numba generates their type

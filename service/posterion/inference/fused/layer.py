@@ -1,48 +1,18 @@
-"""One layer of all samples: matrix products between the generated kernels, and their reverse.
+"""The steps of one layer, and of its reverse."""
 
-Features of K samples are kept per block, ``(K, n_atoms, 2 l + 1, n_features)``.
-"""
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 
-from collections.abc import Sequence
-from typing import NamedTuple
-
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from posterion.inference.coupling import AngularColumns, slots_of
-from posterion.inference.fused.convolution import backward_source, forward_source
-from posterion.inference.fused.edges import Edges
-from posterion.inference.fused.gates import gate_back_source, gate_source
-from posterion.inference.fused.kernel import compiled
+from posterion.inference.fused.convolution import write_convolution, write_convolution_back
+from posterion.inference.fused.gates import write_gate, write_gate_back, write_sigmoid
+from posterion.inference.fused.kernel import Source
+from posterion.inference.fused.program import ATOMS_AT_ONCE, Block, Matrix, Program
 from posterion.network.frozen import LayerShape, LayerWeights
 
-
-class Passed(NamedTuple):
-    """What the reverse of a layer needs of its forward pass.
-
-    Attributes:
-        mixed: Features as the convolution saw them, per source.
-        sums: What the gate was given, per target; the reverse overwrites it.
-        sigmoid: Of the first sums.
-    """
-
-    mixed: list[Tensor]
-    sums: list[Tensor]
-    sigmoid: Tensor
-
-
-class ByEdge(NamedTuple):
-    """Derivatives of the energies, collected over the layers.
-
-    Attributes:
-        harmonic: Shape ``(K, n_edges, n_harmonics)``.
-        distance: Shape ``(K, n_edges)``.
-    """
-
-    harmonic: NDArray[np.float32]
-    distance: NDArray[np.float32]
+EDGE = ("angular", "first[start:stop + 1]", "neighbor", "knot", "weight")
 
 
 class FusedLayer:
@@ -50,132 +20,146 @@ class FusedLayer:
 
     _is_first = False
 
-    def __init__(self, shape: LayerShape, angular: AngularColumns) -> None:
-        """Write the kernels.
+    def __init__(
+        self, program: Program, shape: LayerShape, weights: LayerWeights, angular: AngularColumns
+    ) -> None:
+        """Take up its weights.
 
         Args:
+            program: What its steps are written to.
             shape: Of the layer.
+            weights: Single precision.
             angular: Takes up the combinations of harmonics that it needs.
         """
-        self._shape = shape
-        self._slots = slots_of(shape)
-        self._convolve = compiled(forward_source(shape, angular))
-        self._convolve_back = compiled(backward_source(shape, angular, is_first=self._is_first))
-        self._gate = compiled(gate_source(shape))
-        self._gate_back = compiled(gate_back_source(shape))
+        self._program, self._shape, self._angular = program, shape, angular
+        n = shape.n_features
+        self._radial = program.weight(weights.radial)
+        self._mix_out = [program.weight(matrix) for matrix in weights.mix_out]
+        self._mix_out_back = [program.weight(matrix.mT) for matrix in weights.mix_out]
+        self._mixed = [program.lasting(size, n) for size in shape.sources]
+        self._sums = [
+            program.lasting(size, matrix.n_columns)
+            for size, matrix in zip(shape.targets, self._mix_out, strict=True)
+        ]
+        self._sigmoid = program.lasting(1, self._sums[0].channels)
+        self._messages = [
+            (size, n_slots * n)
+            for size, n_slots in zip(shape.targets, slots_of(shape), strict=True)
+        ]
+        self._take_up(weights)
 
-    @property
-    def values_per_atom(self) -> int:
-        """Numbers per atom and sample that a forward pass and its reverse keep, about."""
-        return self._shape.n_features * sum(
-            size * (2 * n_slots + 4)
-            for size, n_slots in zip(self._shape.targets, self._slots, strict=True)
-        )
+    def _take_up(self, weights: LayerWeights) -> None:
+        self._mix_in = [self._program.weight(matrix) for matrix in weights.mix_in]
+        self._mix_in_back = [self._program.weight(matrix.mT) for matrix in weights.mix_in]
+        self._inherit = {
+            target: (source, self._program.weight(matrix), self._program.weight(matrix.mT))
+            for target, row in enumerate(weights.inherit)
+            for source, matrix in enumerate(row)
+            if matrix is not None
+        }
 
-    def forward(
-        self, weights: LayerWeights, edges: Edges, features: Sequence[Tensor]
-    ) -> tuple[list[Tensor], Passed]:
-        """Return the features that leave, and what the reverse needs.
+    def forward(self, features: Sequence[Block]) -> list[Block]:
+        """Write the steps from the features that enter to those that leave.
 
         Args:
-            weights: Single precision, of the K samples.
-            edges: Of the batch.
-            features: Per source.
+            features: Per source; ``backward`` writes the derivatives by them in their place.
         """
-        mixed = [_times(x, matrix) for x, matrix in zip(features, weights.mix_in, strict=True)]
-        sums = self._summed(weights, edges, mixed)
-        for target, source, matrix in _inherited(weights):
-            for element, start, stop in edges.spans:
-                _add_product(
-                    sums[target][:, start:stop], features[source][:, start:stop], matrix[:, element]
-                )
-        return self._gated(mixed, sums)
+        self._features = features
+        program = self._program
+        for x, matrix, mixed in zip(features, self._mix_in, self._mixed, strict=True):
+            program.multiply(x.rows(), matrix, mixed.rows(), add=False)
+        for target, (source, matrix, _) in self._inherit.items():
+            self._by_element(features[source], matrix, self._sums[target], add=False)
+        return self._convolved(inherited=self._inherit)
 
-    def backward(
-        self,
-        weights: LayerWeights,
-        edges: Edges,
-        passed: Passed,
-        by_feature: Sequence[Tensor],
-        by_edge: ByEdge,
-    ) -> list[Tensor]:
-        """Return derivatives of the energies by the features that entered.
+    def backward(self, by_feature: Sequence[Block]) -> list[Block]:
+        """Write the steps from derivatives by what left to those by what entered.
 
         Args:
-            weights: As before.
-            edges: As before.
-            passed: What ``forward`` returned; its sums are overwritten.
-            by_feature: Derivatives by the features that left, per target.
-            by_edge: Derivatives by what an edge is, added to.
+            by_feature: Per target.
         """
-        by_mixed = [torch.zeros_like(x) for x in passed.mixed]
-        self._convolved_back(weights, edges, passed, by_feature, by_mixed, by_edge)
-        back = [
-            _times(z, matrix.transpose(1, 2))
-            for z, matrix in zip(by_mixed, weights.mix_in, strict=True)
-        ]
-        for target, source, matrix in _inherited(weights):
-            for element, start, stop in edges.spans:
-                _add_product(
-                    back[source][:, start:stop],
-                    passed.sums[target][:, start:stop],
-                    matrix[:, element].transpose(1, 2),
+        program = self._program
+        by_mixed = program.scratch([(x.components, x.channels) for x in self._mixed])
+        for z in by_mixed:
+            program.clear(z.atoms())
+        self._convolved_back(by_feature, by_mixed)
+        for z, matrix, back in zip(by_mixed, self._mix_in_back, self._features, strict=True):
+            program.multiply(z.rows(), matrix, back.rows(), add=False)
+        for target, (source, _, matrix) in self._inherit.items():
+            self._by_element(self._sums[target], matrix, self._features[source], add=True)
+        return list(self._features)
+
+    def _by_element(self, x: Block, matrix: Matrix, o: Block, *, add: bool) -> None:
+        """Products with the matrix of every atom's element; atoms are ordered by it."""
+        with self._program.body.loop("s", "spans.shape[0]"):
+            at = ("spans[s, 0]", "spans[s, 1]")
+            self._program.multiply(x.rows(*at), matrix, o.rows(*at), add=add, element="s")
+
+    def _convolved(self, inherited: Collection[int]) -> list[Block]:
+        """Sums of messages, mixed, and the gate."""
+        program, shape = self._program, self._shape
+        convolve = program.kernel(
+            "convolve", shape, lambda to, name: write_convolution(to, name, shape, self._angular)
+        )
+        columns = self._sigmoid.channels
+        sigmoid = program.kernel(
+            "sigmoid", columns, lambda to, name: write_sigmoid(to, name, columns)
+        )
+        gate = program.kernel("gate", shape, lambda to, name: write_gate(to, name, shape))
+        messages = program.batch(self._messages)
+        features = [program.lasting(size, shape.n_features) for size in shape.targets]
+        with _batches(program):
+            program.call(
+                convolve,
+                *(x.atoms() for x in self._mixed),
+                self._radial.text(),
+                *EDGE,
+                *(m.atoms("0", "size") for m in messages),
+            )
+            for target, (m, matrix, o) in enumerate(
+                zip(messages, self._mix_out, self._sums, strict=True)
+            ):
+                program.multiply(
+                    m.rows("0", "size"), matrix, o.rows("start", "stop"), add=target in inherited
                 )
-        return back
+            sums = [o.atoms("start", "stop") for o in self._sums]
+            own = self._sigmoid.atoms("start", "stop")
+            program.call(sigmoid, sums[0], own)
+            program.call(gate, *sums, own, *(x.atoms("start", "stop") for x in features))
+        return features
 
-    def _summed(self, weights: LayerWeights, edges: Edges, mixed: Sequence[Tensor]) -> list[Tensor]:
-        n_samples = len(weights.radial)
-        messages = [
-            _empty(n_samples, edges.n_atoms, size, n_slots * self._shape.n_features)
-            for size, n_slots in zip(self._shape.targets, self._slots, strict=True)
-        ]
-        self._convolve(
-            *map(_flat, mixed),
-            weights.radial.numpy(),
-            edges.angular,
-            edges.first,
-            edges.neighbor,
-            edges.knot,
-            edges.weight,
-            *map(_flat, messages),
+    def _convolved_back(self, by_feature: Sequence[Block], by_mixed: Sequence[Block]) -> None:
+        """Reverse of ``_convolved``: derivatives by the sums take their place."""
+        program, shape = self._program, self._shape
+        gate = program.kernel("gate_back", shape, lambda to, name: write_gate_back(to, name, shape))
+        convolve = program.kernel(
+            "convolve_back",
+            (shape, self._is_first),
+            lambda to, name: write_convolution_back(
+                to, name, shape, self._angular, is_first=self._is_first
+            ),
         )
-        return [_times(m, matrix) for m, matrix in zip(messages, weights.mix_out, strict=True)]
-
-    def _gated(self, mixed: list[Tensor], sums: list[Tensor]) -> tuple[list[Tensor], Passed]:
-        sigmoid = sums[0].sigmoid()
-        n = self._shape.n_features
-        features = [_empty(*total.shape[:3], n) for total in sums]
-        self._gate(*map(_flat, sums), _flat(sigmoid), *map(_flat, features))
-        return features, Passed(mixed, sums, sigmoid)
-
-    def _convolved_back(
-        self,
-        weights: LayerWeights,
-        edges: Edges,
-        passed: Passed,
-        by_feature: Sequence[Tensor],
-        by_mixed: Sequence[Tensor],
-        by_edge: ByEdge,
-    ) -> None:
-        sums = [_flat(total) for total in passed.sums]
-        self._gate_back(*sums, _flat(passed.sigmoid), *map(_flat, by_feature))
-        by_message = [
-            _times(y, matrix.transpose(1, 2))
-            for y, matrix in zip(passed.sums, weights.mix_out, strict=True)
-        ]
-        self._convolve_back(
-            *map(_flat, passed.mixed),
-            weights.radial.numpy(),
-            edges.angular,
-            edges.first,
-            edges.neighbor,
-            edges.knot,
-            edges.weight,
-            edges.slope,
-            *map(_flat, by_message),
-            *map(_flat, by_mixed),
-            *by_edge,
-        )
+        by_message = program.batch(self._messages)
+        with _batches(program):
+            program.call(
+                gate,
+                *(o.atoms("start", "stop") for o in self._sums),
+                self._sigmoid.atoms("start", "stop"),
+                *(z.atoms("start", "stop") for z in by_feature),
+            )
+            for o, matrix, y in zip(self._sums, self._mix_out_back, by_message, strict=True):
+                program.multiply(o.rows("start", "stop"), matrix, y.rows("0", "size"), add=False)
+            program.call(
+                convolve,
+                *(x.atoms() for x in self._mixed),
+                self._radial.text(),
+                *EDGE,
+                "slope",
+                *(y.atoms("0", "size") for y in by_message),
+                *(z.atoms() for z in by_mixed),
+                "by_harmonic",
+                "by_distance",
+            )
 
 
 class FirstLayer(FusedLayer):
@@ -183,58 +167,49 @@ class FirstLayer(FusedLayer):
 
     _is_first = True
 
-    def start(
-        self, weights: LayerWeights, edges: Edges, embedding: Tensor
-    ) -> tuple[list[Tensor], Passed]:
-        """As ``forward``, from the scalars of each element, ``(K, n_elements, n_features)``."""
-        mixed = [torch.bmm(embedding, weights.mix_in[0])[:, edges.species, None]]
-        sums = self._summed(weights, edges, mixed)
-        for target, _, matrix in _inherited(weights):
-            own = torch.matmul(embedding[:, :, None], matrix)
-            sums[target] += own[:, edges.species]
-        return self._gated(mixed, sums)
-
-    def finish(
+    def __init__(
         self,
+        program: Program,
+        shape: LayerShape,
         weights: LayerWeights,
-        edges: Edges,
-        passed: Passed,
-        by_feature: Sequence[Tensor],
-        by_edge: ByEdge,
+        angular: AngularColumns,
+        embedding: torch.Tensor,
     ) -> None:
-        """As ``backward``, of which only the derivatives by edges are left."""
-        self._convolved_back(weights, edges, passed, by_feature, [], by_edge)
+        self._embedding = embedding
+        super().__init__(program, shape, weights, angular)
+
+    def _take_up(self, weights: LayerWeights) -> None:
+        self._mixed_rows = self._program.weight(torch.bmm(self._embedding, weights.mix_in[0]))
+        self._own_rows = {
+            target: self._program.weight(torch.matmul(self._embedding[:, :, None], matrix)[:, :, 0])
+            for target, (matrix,) in enumerate(weights.inherit)
+            if matrix is not None
+        }
+
+    def start(self) -> list[Block]:
+        """Write the steps that ``forward`` has for other layers."""
+        program = self._program
+        look_up = program.kernel("look_up", None, _write_look_up)
+        program.call(look_up, self._mixed_rows.text(), "species", self._mixed[0].atoms())
+        for target, rows in self._own_rows.items():
+            program.call(look_up, rows.text(), "species", self._sums[target].atoms())
+        return self._convolved(inherited=self._own_rows)
+
+    def finish(self, by_feature: Sequence[Block]) -> None:
+        """Write the steps of the reverse, of which only derivatives by edges are left."""
+        self._convolved_back(by_feature, [])
 
 
-def _inherited(weights: LayerWeights) -> list[tuple[int, int, Tensor]]:
-    return [
-        (target, source, matrix)
-        for target, row in enumerate(weights.inherit)
-        for source, matrix in enumerate(row)
-        if matrix is not None
-    ]
+@contextmanager
+def _batches(program: Program) -> Iterator[None]:
+    """Repeat what follows for atoms ``start`` to ``stop``, ``size`` of them."""
+    with program.body.span("start", 0, "n", ATOMS_AT_ONCE):
+        program.body.line(f"stop = min(start + {ATOMS_AT_ONCE}, n)")
+        program.body.line("size = stop - start")
+        yield
 
 
-def _times(features: Tensor, matrix: Tensor) -> Tensor:
-    """Multiply channels by a matrix per sample."""
-    n_samples, n_atoms, size, _ = features.shape
-    product = torch.bmm(features.view(n_samples, n_atoms * size, -1), matrix)
-    return product.view(n_samples, n_atoms, size, -1)
-
-
-def _add_product(into: Tensor, features: Tensor, matrix: Tensor) -> None:
-    """Views, since a copy of ``into`` would be lost."""
-    n_samples, n_atoms, size, _ = into.shape
-    rows = (n_samples, n_atoms * size, -1)
-    into.view(rows).baddbmm_(features.view(rows), matrix)
-
-
-def _empty(*shape: int) -> Tensor:
-    """The type is stated: another thread that builds a network changes torch's default."""
-    return torch.empty(shape, dtype=torch.float32)
-
-
-def _flat(block: Tensor) -> NDArray[np.float32]:
-    """Memory of a block, ``(K, n_atoms, components * channels)``: kernels write to it."""
-    array: NDArray[np.float32] = block.view(*block.shape[:2], -1).numpy()
-    return array
+def _write_look_up(source: Source, name: str) -> None:
+    source.define(name, "table", "species", "o")
+    with source.loop("i", "o.shape[0]"), source.loop("u", "o.shape[1]"):
+        source.line("o[i, u] = table[species[i], u]")
