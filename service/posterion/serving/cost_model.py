@@ -31,7 +31,7 @@ BATCHES_BEFORE_DOUBT: Final = 3
 SHORTEST_S: Final = 1e-6
 """No batch takes less; errors are relative to its time, which must not be zero."""
 
-_PERSISTENCE: Final = (1e-2, 1e-4, 1e-4)
+_PERSISTENCE: Final = np.array([1e-2, 1e-4, 1e-4])
 """Pull towards the last estimate, relative to what the data say about a coefficient.
 
 A single batch is so attributed to its edges and atoms: a costly first one does not make
@@ -108,13 +108,15 @@ class CostModel:
 
     def _solve(self) -> None:
         """Minimise the squared relative errors over coefficients that are not negative."""
-        scale = np.sqrt(np.diag(self._normal))
-        # A batch of structures without edges says nothing about edges.
-        told = scale > 0.0
-        scale = scale[told]
-        pull = np.diag(np.array(_PERSISTENCE)[told])
-        normal = self._normal[np.ix_(told, told)] / np.outer(scale, scale) + pull
-        target = self._target[told] / scale + pull @ (scale * self._coefficients[told])
-        factor = np.linalg.cholesky(normal)
-        solution, _ = nnls(factor.T, np.linalg.solve(factor, target))
-        self._coefficients[told] = solution / scale
+        diagonal = self._normal.diagonal()
+        # A batch of structures without edges says nothing about edges: their rows are zero,
+        # and the pull alone keeps what was known.
+        scale = np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0))
+        normal = self._normal / (scale[:, None] * scale)
+        normal.ravel()[:: len(scale) + 1] += _PERSISTENCE
+        target = self._target / scale + _PERSISTENCE * (scale * self._coefficients)
+        solution = np.linalg.solve(normal, target)
+        if solution.min() < 0.0:
+            factor = np.linalg.cholesky(normal)
+            solution, _ = nnls(factor.T, np.linalg.solve(factor, target))
+        self._coefficients = solution / scale

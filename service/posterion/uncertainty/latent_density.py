@@ -13,6 +13,7 @@ and a ratio of error and score is infinite.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, Literal
 
 import numpy as np
@@ -28,7 +29,7 @@ ATOMS_AT_ONCE: Final = 4096
 """Atoms whose distances to all components are in memory together."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ElementMixture:
     """The mixture of one element, or of rare elements that share one.
 
@@ -67,9 +68,15 @@ class ElementMixture:
 
     def _white(self, latent: FloatArray) -> FloatArray:
         """Distances to every component, shape ``(n_components, n_atoms, n_features)``."""
-        shifts = np.einsum("cf,cfg->cg", self.means, self.whitening)
-        white: FloatArray = np.matmul(latent[None], self.whitening) - shifts[:, None, :]
+        white: FloatArray = np.matmul(latent[None], self.whitening)
+        white -= self._shifts
         return white
+
+    @cached_property
+    def _shifts(self) -> FloatArray:
+        """What every component's mean becomes, shape ``(n_components, 1, n_features)``."""
+        shifts: FloatArray = np.einsum("cf,cfg->cg", self.means, self.whitening)[:, None, :]
+        return shifts
 
     def _log_densities(self, white: FloatArray) -> FloatArray:
         squared = np.einsum("caf,caf->ca", white, white)
@@ -77,7 +84,7 @@ class ElementMixture:
         return log_densities
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class LatentDensity:
     """The mixtures of all elements of a bank.
 
@@ -133,10 +140,19 @@ class LatentDensity:
 
     def _parts(self, atomic_numbers: IntArray) -> Iterator[tuple[ElementMixture, IntArray]]:
         """The atoms of every mixture, so many at once as memory should hold."""
-        for mixture in self.mixtures:
-            mine = np.flatnonzero(np.isin(atomic_numbers, mixture.elements))
+        owners = self._owner[atomic_numbers]
+        for index, mixture in enumerate(self.mixtures):
+            (mine,) = (owners == index).nonzero()
             for start in range(0, mine.size, ATOMS_AT_ONCE):
                 yield mixture, mine[start : start + ATOMS_AT_ONCE]
+
+    @cached_property
+    def _owner(self) -> IntArray:
+        """Which mixture describes each atomic number; -1 = none. Shape ``(119,)``."""
+        owner = np.full(119, -1)
+        for index, mixture in enumerate(self.mixtures):
+            owner[list(mixture.elements)] = index
+        return owner
 
 
 def score_of_structures(
