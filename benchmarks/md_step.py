@@ -7,7 +7,8 @@ Ethanol at constant energy in ASE (velocity Verlet, 0.5 fs), each contender with
 its own from the same start, taking turns in every round:
 
 - service: posterion_client's calculator against the service as one process;
-- ray: the same against Ray Serve behind HAProxy (``--ray``);
+- session: the same run over a WebSocket session (`posterion_client.md.MDSession`);
+- ray, ray session: the same against Ray Serve behind HAProxy (``--ray``);
 - predictor: the same bank in this process, with the same uncertainty and flags, no service;
 - committee: what one would write without it: a calculator that loops over the bank's networks in
   eager e3nn and takes mean and spread.
@@ -47,6 +48,7 @@ from posterion.structures.evaluation import EvaluationOptions
 from posterion.structures.prediction import Prediction
 from posterion.uncertainty.mixture import mixture_moments
 from posterion_client.ase import PosterionCalculator
+from posterion_client.md import MDSession
 from posterion_store import Store
 from posterion_store.names import DEFAULT_ALIAS
 
@@ -54,6 +56,7 @@ RESULTS: Final = Path(__file__).parent / "results" / "md_step"
 BANK: Final = "ethanol"
 TEMPERATURE_K: Final = 300.0
 TIMESTEP_FS: Final = 0.5
+MOLECULE: Final = ase.build.molecule("CH3CH2OH")
 
 Answer = tuple[float, NDArray[np.float64]]
 
@@ -99,6 +102,16 @@ def through_predictor(bank: SampleBank) -> Callable[[Atoms], Answer]:
     return evaluate
 
 
+def through_session(session: MDSession) -> Callable[[Atoms], Answer]:
+    """A run of an MD code: the version pinned, neighbours listed on the server."""
+
+    def evaluate(atoms: Atoms) -> Answer:
+        answer = session.evaluate(atoms.positions)
+        return float(answer.energy), answer.forces
+
+    return evaluate
+
+
 def through_committee(bank: SampleBank) -> Callable[[Atoms], Answer]:
     """A loop over eager networks, their mean and their spread."""
     function = NetworkFunction(bank.config, bank.reference, dtype=torch.float32, device="cpu")
@@ -118,7 +131,7 @@ def through_committee(bank: SampleBank) -> Callable[[Atoms], Answer]:
 
 def dynamics(calculator: Any) -> VelocityVerlet:  # noqa: ANN401 - ASE has no types
     """A trajectory of ethanol, the same start for every calculator."""
-    atoms = ase.build.molecule("CH3CH2OH")
+    atoms = MOLECULE.copy()
     thermalize_momenta(atoms, temperature_K=TEMPERATURE_K, rng=np.random.default_rng(0))
     Stationary(atoms)
     atoms.calc = calculator
@@ -174,6 +187,9 @@ def measured(*, ray: bool, n_rounds: int, n_steps: int) -> dict[str, JsonValue]:
                 running_service(store=None, banks=(BANK,), in_process=in_process)
             )
             runs[name] = dynamics(stack.enter_context(PosterionCalculator(service.url)))
+            session = MDSession(MOLECULE.numbers, url=service.url)
+            ask = through_session(stack.enter_context(session))
+            runs["session" if in_process else f"{name} session"] = dynamics(LocalCalculator(ask))
         runs["predictor"] = dynamics(LocalCalculator(through_predictor(bank)))
         runs["committee"] = dynamics(LocalCalculator(through_committee(bank)))
         times = take_turns(runs, n_rounds=n_rounds, n_steps=n_steps)

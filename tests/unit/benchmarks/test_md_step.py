@@ -10,8 +10,8 @@ def test_a_quick_run_moves_every_contender_alike() -> None:
     document = measured(ray=False, n_rounds=1, n_steps=1)
     totals = document["final_total_energy_ev"]
     assert isinstance(totals, dict)
-    assert totals.keys() == {"service", "predictor", "committee"}
-    assert totals["service"] == totals["predictor"]
+    assert totals.keys() == {"service", "session", "predictor", "committee"}
+    assert totals["service"] == totals["predictor"] == totals["session"]
     assert totals["committee"] == pytest.approx(totals["service"], abs=1e-4)
 
 
