@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 
 from posterion.errors import PosterionError
-from posterion.serving.batcher import Batcher
+from posterion.serving.batcher import REVIEW_AFTER_S, Batcher
 from posterion.serving.formation import Cost
 from posterion.serving.work import BatcherLimits, BatchRecord, Work
 from posterion.structures.evaluation import Priority
@@ -88,6 +88,10 @@ class Bench:
     async def until_started(self) -> tuple[int, ...]:
         """Wait until the device holds a batch; return its items."""
         return await asyncio.wait_for(self.device.started.get(), PATIENCE_S)
+
+    async def until_reviewed(self) -> None:
+        """Let the last batch be learnt from and recorded."""
+        await asyncio.sleep(3.0 * REVIEW_AFTER_S)
 
     async def until_waiting(self, n_structures: int) -> None:
         """Let the loop run until so many structures stand in line."""

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from posterion.errors import DeadlineExceeded, Draining, InternalError, PosterionError
 from posterion.serving.admission import DRAINING_RETRY_S, Admission
@@ -29,6 +29,10 @@ from posterion.structures.evaluation import Priority
 GroupT = TypeVar("GroupT", bound=Hashable)
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
+
+REVIEW_AFTER_S: Final = 1e-3
+"""When a batch is learnt from and counted: after its answers have left and the device's thread,
+which needs the interpreter to begin, is in the middle of the next one."""
 
 logger = logging.getLogger(__name__)
 
@@ -179,8 +183,9 @@ class Batcher(Generic[GroupT, ItemT, ResultT]):
             self._outlook.progress()
         ticket = self._line.join(group, waiting, priority)
         self._wake.set()
+        patience = None if deadline is None else asyncio.timeout(deadline - now)
         try:
-            async with asyncio.timeout(None if deadline is None else deadline - now):
+            async with patience or contextlib.nullcontext():
                 done = [await each.answer for each in waiting]
         except TimeoutError as error:
             raise DeadlineExceeded("the deadline passed before the answer") from error
@@ -227,9 +232,6 @@ class Batcher(Generic[GroupT, ItemT, ResultT]):
                 continue
             if batch is None:
                 self._wake.clear()
-                await asyncio.sleep(0)  # whoever was just answered may ask again first
-                if not self._wake.is_set():
-                    self._review()
                 continue
             self._answer_with(batch.expired, DeadlineExceeded("no time is left for an answer"))
             try:
@@ -254,23 +256,22 @@ class Batcher(Generic[GroupT, ItemT, ResultT]):
         def evaluate() -> Outcome[ResultT]:
             return evaluate_isolated(self._evaluate, batch.group, items)
 
-        evaluation = asyncio.get_running_loop().run_in_executor(self._device, evaluate)
-        self._review()
-        outcome = await evaluation
+        loop = asyncio.get_running_loop()
+        outcome = await loop.run_in_executor(self._device, evaluate)
         elapsed = self._clock() - started
         for each, result in zip(batch.members, outcome.results, strict=True):
             if not each.answer.done():
                 queue_s = started - each.arrived
                 each.answer.set_result(_Done(result=result, queue_s=queue_s, evaluate_s=elapsed))
+        self._review()
         self._finished = partial(self._learn, batch, outcome, started, elapsed)
         if outcome.too_large:
             self._review()
+        else:
+            loop.call_later(REVIEW_AFTER_S, self._review)
 
     def _review(self) -> None:
-        """Learn from the last batch, while the device is busy with the next or with nothing.
-
-        What did not fit the memory is learnt at once: the next batch must be smaller.
-        """
+        """Learn from the last batch; at once where memory ran out: the next must be smaller."""
         finished, self._finished = self._finished, None
         if finished is not None:
             try:

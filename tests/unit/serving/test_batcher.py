@@ -250,6 +250,7 @@ def test_the_record_tells_how_full_the_batch_was() -> None:
     async def body(bench: Bench) -> None:
         bench.device.let_through(100)
         await bench.send(1, 2, 3, edges=2)
+        await bench.until_reviewed()
         (record,) = bench.records
         assert record.n_structures == 3
         assert record.cost == Cost(edges=6, atoms=3)
