@@ -79,10 +79,17 @@ def test_every_output_is_that_of_the_reference(name: str) -> None:
 def test_samples_are_not_mixed_up() -> None:
     """The spread of random networks is large: one sample's forces are no other's."""
     fused, _ = engines("l = 1")
-    forces = evaluated(fused, graphs()).forces
-    assert float((forces[0] - forces[1]).abs().max()) > 1e2 * OF_FORCE_RMS
-    some = evaluated(fused, graphs(), n_samples=2).forces
-    torch.testing.assert_close(some, forces[:2], atol=1e-6, rtol=0.0)
+    every, some = evaluated(fused, graphs()), evaluated(fused, graphs(), n_samples=2)
+    assert float((every.forces[0] - every.forces[1]).abs().max()) > 1e2 * OF_FORCE_RMS
+    for name in ("energy", "forces", "force_std", "latent"):
+        assert torch.equal(getattr(some, name), getattr(every, name)[:2]), name
+
+
+def test_an_element_that_the_network_does_not_know_is_refused() -> None:
+    fused, _ = engines("l = 1")
+    sulfur = Structure(atomic_numbers=np.array([16]), positions=np.zeros((1, 3)))
+    with pytest.raises(ValueError, match="does not know"):
+        evaluated(fused, [build_graph(sulfur, 4.0)])
 
 
 @pytest.mark.parametrize("n_samples", [0, N_SAMPLES + 1])

@@ -89,7 +89,14 @@ class EdgeDescriber:
         self._species[list(elements)] = np.arange(len(elements))
 
     def __call__(self, batch: GraphBatch) -> Edges:
-        """Order atoms and edges, and evaluate what depends on geometry alone."""
+        """Order atoms and edges, and evaluate what depends on geometry alone.
+
+        Raises:
+            ValueError: If the network does not know an element.
+        """
+        known = self._species[batch.atomic_numbers.numpy()]
+        if known.min() < 0:
+            raise ValueError("the batch has an element that the network does not know")
         n_atoms, n_edges = len(batch.atomic_numbers), batch.edge_index.shape[1]
         order, species, structure, neighbor, knot = (
             np.empty(n, dtype=np.int64) for n in (n_atoms, n_atoms, n_atoms, n_edges, n_edges)
@@ -98,7 +105,7 @@ class EdgeDescriber:
         first = np.zeros(n_atoms + 1, dtype=np.int64)
         vectors = _empty(n_edges, 3)
         self._arrange(
-            self._species[batch.atomic_numbers.numpy()],
+            known,
             batch.structure_index.numpy(),
             batch.edge_index.numpy(),
             batch.vectors.numpy(),

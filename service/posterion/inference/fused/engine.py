@@ -15,11 +15,10 @@ from posterion.inference.bank import chosen_samples
 from posterion.inference.coupling import AngularColumns
 from posterion.inference.fused.edges import EdgeDescriber
 from posterion.inference.fused.network_pass import NetworkPass
-from posterion.inference.raw_outputs import RawOutputs, Units, atomic_noise
+from posterion.inference.raw_outputs import RawOutputs, Units
 from posterion.inference.weights import single_precision
 from posterion.network.config import EnergyReference, NetworkConfig
 from posterion.network.freezing import freeze
-from posterion.network.frozen import ReadoutWeights
 from posterion.network.functional import NetworkOutputs
 
 THREAD_BYTES: Final = 2 * 2**20
@@ -58,7 +57,7 @@ class FusedEngine:
         self.n_samples = len(parameters)
         self._n_features = config.n_features
         frozen, angular = single_precision(freeze(config, parameters)), AngularColumns()
-        self._noise = frozen.noise
+        self._n_noise = frozen.noise.out.shape[-1]
         self._pass = NetworkPass(frozen, angular)
         self._describe = EdgeDescriber(config.elements, config.cutoff, frozen.harmonics, angular)
         self._pool = ThreadPoolExecutor(self._n_threads, "posterion-fused")
@@ -72,28 +71,23 @@ class FusedEngine:
         edges = self._describe(batch)
         n_used = used.stop - used.start
         energy = np.empty((n_used, edges.n_atoms), dtype=np.float32)
+        noise = np.empty((n_used, edges.n_atoms, self._n_noise), dtype=np.float32)
         latent = np.empty((n_used, edges.n_atoms, self._n_features), dtype=np.float32)
         forces = np.zeros((n_used, edges.n_atoms, 3))
         strain = np.zeros((n_used, batch.n_structures, 3, 3))
+        answers = (energy, noise, latent, forces, strain)
 
         def run(part: slice) -> None:
             own = slice(part.start - used.start, part.stop - used.start)
             with self._working_memory(self._pass.memory(edges)) as work:
-                self._pass(part, edges, work, (energy[own], latent[own], forces[own], strain[own]))
+                self._pass(part, edges, work, [one[own] for one in answers])
 
         parts = list(_parts(used, self._useful_threads(n_used, 4 * self._pass.memory(edges))))
         if len(parts) == 1:
             run(used)
         else:
             list(self._pool.map(run, parts))
-        said = torch.from_numpy(latent)
-        raw = RawOutputs(
-            energy=torch.from_numpy(energy),
-            noise=atomic_noise(said, ReadoutWeights(*(one[used] for one in self._noise))),
-            latent=said,
-            forces=torch.from_numpy(forces),
-            strain=torch.from_numpy(strain),
-        )
+        raw = RawOutputs(*map(torch.from_numpy, answers))
         return self._units(raw, batch, stress=stress)
 
     def _useful_threads(self, n_samples: int, sample_bytes: int) -> int:

@@ -96,7 +96,7 @@ def edges_source(harmonics: tuple[Polynomial, ...], angular: AngularColumns) -> 
 def _spline(source: Source) -> None:
     """As `posterion.network.spline`, and the derivative by the distance."""
     source.line("place = distance * density")
-    source.line(f"q = min(int(place), {N_INTERVALS - 1})")
+    source.line(f"q = min(max(int(place), 0), {N_INTERVALS - 1})")
     source.line("t = place - q")
     source.line("knot[e] = q")
     for row, polynomial in enumerate(weight_polynomials()):

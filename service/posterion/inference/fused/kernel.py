@@ -6,12 +6,13 @@ else can write.
 """
 
 import hashlib
+import inspect
 import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from types import FunctionType
 from typing import Any, Final
@@ -20,7 +21,7 @@ import numba
 import numpy as np
 from numba.core.dispatcher import Dispatcher
 
-from posterion.inference.fused.view import view
+from posterion.inference.fused import view as view_module
 
 Kernel = Callable[..., Any]
 
@@ -92,10 +93,11 @@ def compiled(text: str) -> Kernel:
 
     Its machine code is made at the first call, and is kept with what it calls.
     """
-    file = _kept(text)
+    digest = _digest(text)
+    file = _kept(text, digest)
     space: dict[str, Any] = {
         "__name__": __name__,
-        "kernel": _kernel,
+        "kernel": partial(_kernel, digest),
         "float32": np.float32,
         "float64": np.float64,
         "int32": np.int32,
@@ -105,7 +107,7 @@ def compiled(text: str) -> Kernel:
         "floor": np.floor,
         "sqrt": np.sqrt,
         "tanh": np.tanh,
-        "view": view,
+        "view": view_module.view,
         "ZERO": np.float32(0.0),
         "ONE": np.float32(1.0),
     }
@@ -118,7 +120,10 @@ def compiled(text: str) -> Kernel:
     return kernel
 
 
-def _kernel(function: FunctionType) -> Any:  # noqa: ANN401 - numba has no types
+def _kernel(digest: str, function: FunctionType) -> Any:  # noqa: ANN401 - numba has no types
+    # Numba names machine code by module, function, and how many the process had compiled:
+    # kernels of two texts that two processes compiled would be taken for one another.
+    function.__qualname__ = f"{function.__name__}_{digest}"
     made: Any = numba.njit(fastmath=True, error_model="numpy", nogil=True)(function)
     # No option of numba says what is true of all these kernels: their arrays do not overlap.
     # Without it LLVM does not vectorise the reverse, which is then three times slower.
@@ -131,12 +136,24 @@ def _without_overlap(flags: Any) -> Any:  # noqa: ANN401 - numba generates their
     return flags
 
 
-def _kept(text: str) -> Path | None:
+def _digest(text: str) -> str:
+    """Of a text and of how it is compiled."""
+    return hashlib.sha256(_how_it_is_compiled() + text.encode()).hexdigest()[:32]
+
+
+@lru_cache(maxsize=1)
+def _how_it_is_compiled() -> bytes:
+    modules = (__file__, inspect.getfile(view_module))
+    return b"".join(Path(file).read_bytes() for file in modules)
+
+
+def _kept(text: str, digest: str) -> Path | None:
     """Write the text where numba keeps the machine code beside it."""
     folder = cache_folder()
-    if folder is None or not _usable(folder):
+    # Numba would make its own folder as the umask says.
+    if folder is None or not (_usable(folder) and _usable(folder / "__pycache__")):
         return None
-    file = folder / f"kernel_{hashlib.sha256(text.encode()).hexdigest()[:32]}.py"
+    file = folder / f"kernel_{digest}.py"
     if not file.exists():
         new = file.with_suffix(f".{os.getpid()}-{threading.get_ident()}.new")
         new.write_text(text)

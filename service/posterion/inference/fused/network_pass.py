@@ -1,6 +1,7 @@
 """Forward and reverse pass of a frozen network, as one compiled function."""
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,14 +12,14 @@ from posterion.inference.fused.geometry import write_forces
 from posterion.inference.fused.kernel import compiled
 from posterion.inference.fused.layer import FirstLayer, FusedLayer
 from posterion.inference.fused.program import Program
-from posterion.inference.fused.readout import read_out
-from posterion.network.frozen import FrozenNetwork, ReadoutWeights
+from posterion.inference.fused.readout import read_noise, read_out
+from posterion.network.frozen import FrozenNetwork
 
 _EDGES: Final = (
     *("order", "species", "spans", "structure", "vectors", "first", "neighbor"),
     *("jacobian", "unit", "angular", "knot", "weight", "slope"),
 )
-_ANSWERS: Final = ("energy", "latent", "forces", "strain")
+_ANSWERS: Final = ("energy", "noise", "latent", "forces", "strain")
 
 FloatArray = NDArray[np.float32]
 
@@ -46,12 +47,12 @@ class NetworkPass:
         program.body.line(f"by_distance = view(work, edge + m * {self._n_harmonics}, m, 1)")
         with program.body.loop("k", "weights.shape[0]"):
             program.body.line("w = weights[k]")
-            self._write_sample(first, others, frozen.energy)
+            self._write_sample(first, others, frozen)
         self.weights: FloatArray = program.packed()
         self._run = compiled(program.text)
 
     def _write_sample(
-        self, first: FirstLayer, others: list[FusedLayer], readout: ReadoutWeights
+        self, first: FirstLayer, others: list[FusedLayer], frozen: FrozenNetwork
     ) -> None:
         program = self._program
         features = first.start()
@@ -59,7 +60,8 @@ class NetworkPass:
             features = layer.forward(features)
         program.clear("by_harmonic")
         program.clear("by_distance")
-        by_feature = [read_out(program, features[0], readout)]
+        read_noise(program, features[0], frozen.noise)
+        by_feature = [read_out(program, features[0], frozen.energy)]
         for layer in reversed(others):
             by_feature = layer.backward(by_feature)
         first.finish(by_feature)
@@ -77,7 +79,7 @@ class NetworkPass:
         part: slice,
         edges: Edges,
         work: FloatArray,
-        answers: tuple[FloatArray, FloatArray, NDArray[np.float64], NDArray[np.float64]],
+        answers: Sequence[NDArray[np.floating[Any]]],
     ) -> None:
         """Evaluate some samples.
 
@@ -86,7 +88,8 @@ class NetworkPass:
             edges: Of the batch.
             work: Working memory, at least ``memory(edges)`` numbers.
             answers: Of these samples, in the order of the batch: energies of atoms, ``(K,
-                n_atoms)``, latent scalars, ``(K, n_atoms, n_features)``; overwritten. Forces,
+                n_atoms)``, noise, ``(K, n_atoms, n_outputs)``, latent scalars, ``(K, n_atoms,
+                n_features)``; overwritten. Forces,
                 ``(K, n_atoms, 3)``, derivatives by strain, ``(K, n_structures, 3, 3)``; added to.
         """
         _, *places = self._places(edges)

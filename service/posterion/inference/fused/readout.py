@@ -1,4 +1,4 @@
-"""The steps from the last features to atomic energies, and the first ones back."""
+"""The steps from the last features to atomic energies and noise, and the first ones back."""
 
 from posterion.inference.fused.gates import write_sigmoid
 from posterion.inference.fused.kernel import Source
@@ -22,18 +22,52 @@ def read_out(program: Program, latent: Block, weights: ReadoutWeights) -> Block:
     n_hidden = matrix.n_columns
     hidden, sigmoid = program.lasting(1, n_hidden), program.lasting(1, n_hidden)
     store = program.kernel("store", None, _write_store)
-    activate = program.kernel(
-        "sigmoid", n_hidden, lambda to, name: write_sigmoid(to, name, n_hidden)
-    )
     energy = program.kernel("energy", n_hidden, lambda to, name: _write_energy(to, name, n_hidden))
     program.call(store, latent.atoms(), "order", "latent[k]")
     program.multiply(latent.rows(), matrix, hidden.rows(), add=False)
-    program.call(activate, hidden.atoms(), sigmoid.atoms())
+    program.call(_activation(program, n_hidden), hidden.atoms(), sigmoid.atoms())
     program.call(
         energy, hidden.atoms(), sigmoid.atoms(), out.text(), offset.text(), "order", "energy[k]"
     )
     program.multiply(hidden.rows(), back, latent.rows(), add=False)
     return latent
+
+
+def read_noise(program: Program, latent: Block, weights: ReadoutWeights) -> None:
+    """Write the steps that store what the network says of its noise.
+
+    Args:
+        program: What the steps are written to; it has ``noise`` and ``order``.
+        latent: Scalars of the last layer.
+        weights: Of the noise's readout, single precision.
+    """
+    matrix, out = program.weight(weights.hidden), program.weight(weights.out)
+    offset = program.weight(weights.offset[:, None])
+    n_hidden = matrix.n_columns
+    hidden, sigmoid = program.lasting(1, n_hidden), program.lasting(1, n_hidden)
+    said = program.lasting(1, out.n_columns)
+    program.multiply(latent.rows(), matrix, hidden.rows(), add=False)
+    program.call(_activation(program, n_hidden), hidden.atoms(), sigmoid.atoms())
+    program.call(program.kernel("scale", None, _write_scale), hidden.atoms(), sigmoid.atoms())
+    program.multiply(hidden.rows(), out, said.rows(), add=False)
+    store = program.kernel("store_noise", None, _write_store_noise)
+    program.call(store, said.atoms(), offset.text(), "order", "noise[k]")
+
+
+def _activation(program: Program, n_columns: int) -> str:
+    return program.kernel("sigmoid", n_columns, lambda to, name: write_sigmoid(to, name, n_columns))
+
+
+def _write_scale(source: Source, name: str) -> None:
+    source.define(name, "x", "factor")
+    with source.loop("i", "x.shape[0]"), source.loop("u", "x.shape[1]"):
+        source.line("x[i, u] *= factor[i, u]")
+
+
+def _write_store_noise(source: Source, name: str) -> None:
+    source.define(name, "x", "offset", "order", "o")
+    with source.loop("i", "x.shape[0]"), source.loop("u", "x.shape[1]"):
+        source.line("o[order[i], u] = x[i, u] + offset[0, u]")
 
 
 def _write_store(source: Source, name: str) -> None:
