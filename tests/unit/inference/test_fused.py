@@ -1,8 +1,13 @@
 """The generated kernels say what the float64 e3nn network says, sample by sample."""
 
+import hashlib
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +18,7 @@ from posterion.graph.batch import Graph, build_graph, collate
 from posterion.inference.bank import BankEngine, ReferenceEngine
 from posterion.inference.fused import engine as engine_module
 from posterion.inference.fused.engine import FusedEngine
+from posterion.inference.fused.kernel import CACHE_VARIABLE
 from posterion.network.config import NetworkConfig
 from posterion.network.functional import NetworkFunction, NetworkOutputs
 from posterion.structures.structure import Structure
@@ -192,3 +198,34 @@ def test_a_small_batch_stays_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> N
     several = FusedEngine(config, REFERENCE, rows, n_threads=2)
     monkeypatch.setattr(ThreadPoolExecutor, "map", lambda *_: pytest.fail("spread over threads"))
     evaluated(several, graphs())
+
+
+def answer_of_one_process() -> None:
+    """Say in digits what a pass answers."""
+    fused, _ = engines("scalars")
+    found = evaluated(fused, graphs())
+    for values in (found.forces, found.energy, found.latent, found.force_std):
+        sys.stdout.write(hashlib.sha256(values.numpy().tobytes()).hexdigest())
+
+
+def test_a_process_that_compiles_and_one_that_loads_answer_alike(tmp_path: Path) -> None:
+    """Replicas of a service do either."""
+    program = "from tests.unit.inference.test_fused import answer_of_one_process as a; a()"
+
+    def said() -> str:
+        return subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=Path(__file__).parents[3],
+            env=os.environ | {CACHE_VARIABLE: str(tmp_path / "kernels")},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+
+    def kept() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nbc")}
+
+    compiled, machine_code = said(), kept()
+    assert machine_code
+    assert said() == compiled
+    assert kept() == machine_code

@@ -124,7 +124,9 @@ def _kernel(digest: str, function: FunctionType) -> Any:  # noqa: ANN401 - numba
     # Numba names machine code by module, function, and how many the process had compiled:
     # kernels of two texts that two processes compiled would be taken for one another.
     function.__qualname__ = f"{function.__name__}_{digest}"
-    made: Any = numba.njit(fastmath=True, error_model="numpy", nogil=True)(function)
+    made: Any = numba.njit(fastmath=True, error_model="numpy", nogil=True, forceinline=True)(
+        function
+    )
     # No option of numba says what is true of all these kernels: their arrays do not overlap.
     # Without it LLVM does not vectorise the reverse, which is then three times slower.
     made._compiler._customize_flags = _without_overlap  # noqa: SLF001
