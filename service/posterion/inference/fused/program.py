@@ -149,9 +149,10 @@ class Program:
         return [self._batch.take(*size, unit=ATOMS_AT_ONCE) for size in sizes]
 
     def packed(self) -> NDArray[np.float32]:
-        """All weights, ``(K, n_weights)``."""
+        """All weights, ``(K, n_weights)``; the matrices taken up are let go."""
+        matrices, self._weights = self._weights, []
         # Memory from numpy: it asks for large pages, torch does not.
-        return np.concatenate([each.numpy() for each in self._weights], axis=1)
+        return np.concatenate([each.numpy() for each in matrices], axis=1)
 
     def memory(self, *, n_atoms: int, n_edges: int, n_per_edge: int) -> tuple[int, int, int, int]:
         """Size of the working memory; where scratch, edges and batches begin in it."""
