@@ -4,6 +4,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -26,6 +27,8 @@ from tests.support.banks import REFERENCE, thermal_ethanol
 from tests.support.engines import OF_FORCE_RMS, assert_outputs_agree, noisy_samples
 
 N_SAMPLES = 3
+BYTES_OF_WORK = 20_000
+"""Less than a pass over `graphs` works on (57 kB), more than it leaves otherwise (1 kB)."""
 
 NETWORKS: dict[str, dict[str, object]] = {
     "scalars": {"l_max": 0, "n_layers": 2},
@@ -128,6 +131,24 @@ def test_memory_that_was_used_before_does_not_change_the_answer() -> None:
     again = evaluated(fused, several[:1])
     assert torch.equal(again.forces, first.forces)
     assert torch.equal(again.energy, first.energy)
+
+
+@pytest.mark.parametrize(("kept_bytes", "is_kept"), [(0, False), (2**40, True)])
+def test_memory_is_kept_up_to_a_bound(
+    kept_bytes: int, is_kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fused, _ = engines("l = 1")
+    several = graphs()
+    monkeypatch.setattr(engine_module, "KEPT_BYTES", 0)
+    evaluated(fused, several)
+    monkeypatch.setattr(engine_module, "KEPT_BYTES", kept_bytes)
+    tracemalloc.start()
+    try:
+        evaluated(fused, several)
+        left, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (left > BYTES_OF_WORK) is is_kept
 
 
 def test_callers_side_by_side_do_not_share_memory() -> None:

@@ -24,6 +24,10 @@ from posterion.network.functional import NetworkOutputs
 THREAD_BYTES: Final = 2 * 2**20
 """A thread with less to work on, some 2 ms, costs more than it saves."""
 
+KEPT_BYTES: Final = 64 * 2**20
+"""Working memory above this is given back: one large structure must not cost a service its
+memory for good."""
+
 
 class FusedEngine:
     """Generated kernels over samples that were taken apart; see `BankEngine`.
@@ -97,12 +101,13 @@ class FusedEngine:
 
     @contextmanager
     def _working_memory(self, n: int) -> Iterator[NDArray[np.float32]]:
-        """Numbers to work on; kept, since new memory costs a fault per page."""
+        """Numbers to work on; kept if few, since new memory costs a fault per page."""
         work = self._memory.pop() if self._memory else np.empty(0, dtype=np.float32)
         if len(work) < n:
             work = np.empty(n, dtype=np.float32)
         yield work
-        self._memory.append(work)
+        if work.nbytes <= KEPT_BYTES:
+            self._memory.append(work)
 
 
 def _parts(used: slice, n_threads: int) -> Iterator[slice]:

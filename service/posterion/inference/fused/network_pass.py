@@ -48,7 +48,7 @@ class NetworkPass:
         with program.body.loop("k", "weights.shape[0]"):
             program.body.line("w = weights[k]")
             self._write_sample(first, others, frozen)
-        self.weights: FloatArray = program.packed()
+        self._weights: FloatArray = program.packed()
         self._run = compiled(program.text)
 
     def _write_sample(
@@ -94,7 +94,7 @@ class NetworkPass:
         """
         _, *places = self._places(edges)
         arrays = (getattr(edges, name) for name in _EDGES)
-        self._run(self.weights[part], work, *places, *arrays, *answers)
+        self._run(self._weights[part], work, *places, *arrays, *answers)
 
     def memory(self, edges: Edges) -> int:
         """Numbers that one sample works on."""
